@@ -1,0 +1,76 @@
+# Every target sets up what it needs: .venv with the versions of .ci/lock.txt, and leadsieve itself, editable.
+
+export MLFLOW_DISABLE_TELEMETRY := true
+export DO_NOT_TRACK := 1
+
+BIN := .venv/bin
+READY := .venv/.ready
+# The first of these that is Python 3.11 or later; choose another with `make PYTHON=/path/to/python3.12 ...`.
+PYTHON ?= $(shell for python in python3.11 python3 python3.14 python3.13 python3.12; do \
+	$$python -c 'import sys; sys.exit(sys.version_info < (3, 11))' 2> /dev/null && echo $$python && break; done)
+# More arguments for the tool behind a target: `make test ARGS="-k spine"`.
+ARGS ?=
+# Batches of worlds that each law draws in `make laws`.
+LAWS ?= 50
+# Times that `make kills` kills the job.
+KILLS ?= 20
+
+.DEFAULT_GOAL := help
+.DELETE_ON_ERROR:
+.PHONY: help setup demo test check licences bench laws kills lock clean
+
+help:  ## Print the targets
+	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "make %-9s %s\n", $$1, $$2 }' Makefile
+
+setup: $(READY)  ## Create .venv and install the locked packages (the other targets do it by themselves)
+
+demo: $(READY)  ## Simulate a small CRM, train, score and write back; print who to call and who may leave
+	@$(BIN)/leadsieve demo $(ARGS)
+
+test: $(READY)  ## Run the tests; 90 % of the lines must be covered, and a skipped test says why
+	@$(BIN)/pytest -rs --cov --cov-report=term --cov-fail-under=90 $(ARGS)
+
+check: $(READY) licences  ## Lint, formatting, types, licences
+	@$(BIN)/ruff check --quiet .
+	@$(BIN)/ruff format --check --quiet .
+	@$(BIN)/mypy
+
+licences: $(READY)  ## Check the licences of all that is installed with leadsieve
+	@$(BIN)/python .ci/licences.py
+
+bench: $(READY)  ## Run the benchmarks
+	@set -e; for script in tests/bench_*.py; do echo "== $$script"; $(BIN)/python $$script $(ARGS); done
+
+laws: $(READY)  ## Run the laws of time on many more drawn worlds, about a quarter of an hour (LAWS=50 sets how many)
+	@LEADSIEVE_LAWS=$(LAWS) $(BIN)/pytest -rs tests/test_laws.py $(ARGS)
+
+kills: $(READY)  ## Kill the nightly job at random moments and compare what the CRM holds in the end (KILLS=20)
+	@[ -d .leadsieve/demo/bundles ] || $(BIN)/leadsieve demo
+	@$(BIN)/python tests/kill_run.py --kills $(KILLS) --config configs/demo.yaml $(ARGS)
+
+lock:  ## Write .ci/lock.txt from pyproject.toml; newer versions with ARGS=--upgrade
+	@PYTHON='$(PYTHON)' .ci/lock $(ARGS)
+
+clean:  ## Remove .venv and caches; what leadsieve has stored (.leadsieve) stays
+	@rm -rf .venv build dist *.egg-info .pytest_cache .mypy_cache .ruff_cache .hypothesis .coverage .coverage.*
+	@find features models pipeline tests -name __pycache__ -prune -exec rm -rf {} +
+
+# An interrupted pip leaves packages without a RECORD file, which the next pip would take for installed: their
+# metadata goes, so that it installs them again. A .venv without a working Python or pip is made anew.
+$(READY): pyproject.toml .ci/lock.txt
+	@$(or $(PYTHON),false) -c 'import sys; sys.exit(sys.version_info < (3, 11))' 2> /dev/null || { echo "leadsieve \
+	needs Python 3.11 or later, $(or $(PYTHON:%='%' is not one),none was found): install it (Debian: apt-get install \
+	python3 python3-venv) or name one with make PYTHON=/path/to/python3.11." >&2; exit 1; }
+	@$(PYTHON) -c 'import ctypes, sys; sys.platform == "linux" and ctypes.CDLL("libgomp.so.1")' 2> /dev/null || { echo \
+	"LightGBM needs libgomp.so.1, which this machine lacks: run 'apt-get install libgomp1' (Fedora: dnf install \
+	libgomp) as root, then make again." >&2; exit 1; }
+	@for folder in .venv/lib/python3*/site-packages/*.dist-info; do \
+		if [ -d "$$folder" ] && [ ! -f "$$folder/RECORD" ]; then rm -rf "$$folder"; fi; done
+	@$(BIN)/python -c 'from importlib.metadata import version; version("pip")' 2> /dev/null || { \
+		echo "Creating .venv with $$($(PYTHON) --version) ..."; \
+		$(PYTHON) -m venv --clear .venv > /dev/null || { echo "Python cannot make a virtual environment: install its \
+	venv module (Debian: apt-get install python3-venv), then make again." >&2; exit 1; }; }
+	@echo "Installing the packages of .ci/lock.txt into .venv (about two minutes the first time) ..."
+	@$(BIN)/python -m pip install -qq --disable-pip-version-check --no-input --require-hashes -r .ci/lock.txt
+	@$(BIN)/python -m pip install -qq --disable-pip-version-check --no-input --no-deps --no-build-isolation -e .
+	@touch $@

@@ -1,0 +1,256 @@
+"""What a feature group is: a function from the as-of view of one table to named features.
+
+The three decorators only attach a description to the function; the catalog is a list of such
+functions and `features.build` runs them. A group sees a view in which time is already cut, so it
+cannot look past `as_of` and need not be careful.
+"""
+
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass, field
+from typing import Any, Literal
+
+TargetKind = Literal["conversion", "churn"]
+Entity = Literal["customers", "deals"]
+"""The entity table: what a spine's entity_id identifies."""
+
+
+@dataclass(frozen=True)
+class Window:
+    """A stretch of time that looks back: `[as_of - days, as_of)`.
+
+    Parameters
+    ----------
+    days : int
+        Length in days of 24 hours.
+    view : ibis Table
+        The as-of view the window is laid over.
+    time : str
+        The time column of the table.
+
+    """
+
+    days: int
+    view: Any
+    time: str
+
+    def __str__(self) -> str:
+        return f"{self.days}d"
+
+    @property
+    def start(self) -> str:
+        """Name of the view's column that holds `as_of - days`."""
+        return window_start(self.days)
+
+    @property
+    def mask(self) -> Any:
+        """True for the rows that occurred within the window."""
+        return self.on(self.view[self.time])
+
+    def on(self, time: Any) -> Any:
+        """True where another time of the row, such as `closed_at`, lies within `[as_of - days, as_of)`."""
+        return time >= self.view[self.start]
+
+
+def window_start(days: int) -> str:
+    """Name of the view's column that holds `as_of - days`."""
+    return f"as_of_minus_{days}d"
+
+
+@dataclass(frozen=True)
+class Feature:
+    """One feature: an expression over a view and what a reader needs to know about it.
+
+    Parameters
+    ----------
+    value : ibis expression
+        A reduction over the view (row-wise for derived features); a number, flag or text.
+    empty : float, str or None
+        The value when the entity has no rows; None is null. An entity without the key is always null.
+    unit : str
+        `count`, `days`, `currency`, `share`, `rank`, `rate` or `text`.
+    en, zh : str
+        Phrases for reasons, with `{value}`.
+    direction : mapping of target kind to -1 or +1
+        Where the domain is sure of the sign; feeds monotone constraints.
+
+    """
+
+    value: Any
+    empty: float | str | None
+    unit: str
+    en: str
+    zh: str
+    direction: Mapping[TargetKind, int] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
+class Pooled:
+    """A rate shared by many entities (an owner's, a source's), shrunk to the overall rate.
+
+    Gives two features over everything known before `as_of`: the rate under its own name,
+    (hits + strength * overall) / (rows + strength), and the number of rows under `count`.
+
+    Parameters
+    ----------
+    hit : ibis boolean expression
+        Which of the rows count as hits.
+    strength : int
+        Rows' worth of the overall rate that is added.
+    count : str
+        Name of the feature that holds the number of rows.
+    en, zh : str
+        Phrases for the rate, with `{value}`.
+    direction : mapping of target kind to -1 or +1
+        For the rate.
+
+    """
+
+    hit: Any
+    strength: int
+    count: str
+    en: str
+    zh: str
+    direction: Mapping[TargetKind, int] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
+class FeatureInfo:
+    """What is known of a feature column once it is built.
+
+    `kind` is `number` (float64) or `text`; `direction` maps target kind to -1 or +1.
+    """
+
+    name: str
+    kind: Literal["number", "text"]
+    unit: str
+    en: str
+    zh: str
+    group: str
+    description: str
+    direction: Mapping[TargetKind, int] = field(default_factory=dict)
+
+
+FeatureDict = dict[str, Feature]
+
+
+@dataclass(frozen=True)
+class FeatureGroup:
+    """Reductions over the view of one table, for rows that belong to the entity itself."""
+
+    name: str
+    description: str
+    table: str
+    by: Literal["customer_id", "deal_id"]
+    windows: tuple[int, ...]
+    optional: tuple[str, ...]
+    function: Callable[..., FeatureDict]
+
+    def features(self, view: Any, time: str) -> dict[str, tuple[Feature, int | None]]:
+        """Features by name, each with the window it belongs to (None: since ever)."""
+        if not self.windows:
+            return {name: (feature, None) for name, feature in self.function(view).items()}
+        return {
+            name: (feature, days)
+            for days in self.windows
+            for name, feature in self.function(view, Window(days, view, time)).items()
+        }
+
+
+@dataclass(frozen=True)
+class PooledGroup:
+    """Rates over the rows that share a value (`by`) with the entity, counted from when `at` became known."""
+
+    name: str
+    description: str
+    table: str
+    by: str
+    at: str
+    function: Callable[[Any], dict[str, Pooled]]
+
+
+@dataclass(frozen=True)
+class DerivedGroup:
+    """Row-wise arithmetic on features that are already built."""
+
+    name: str
+    description: str
+    needs: tuple[str, ...]
+    function: Callable[[Any], FeatureDict]
+
+
+Group = FeatureGroup | PooledGroup | DerivedGroup
+
+
+def feature_group(
+    table: str,
+    by: Literal["customer_id", "deal_id"] = "customer_id",
+    windows: Iterable[int] = (),
+    optional: Iterable[str] = (),
+) -> Callable[[Callable[..., FeatureDict]], FeatureGroup]:
+    """Make a group of reductions over one table's as-of view.
+
+    Parameters
+    ----------
+    table : str
+        Canonical table.
+    by : {"customer_id", "deal_id"}
+        Which key of the spine the table's rows are found by.
+    windows : iterable of int
+        Days to look back; the function is then called once per window with `(view, window)`,
+        and every feature must use `window.mask` or `window.on(...)`. Without windows it is
+        called with `(view)`.
+    optional : iterable of str
+        Columns that are null where a deployment does not have them; features that use any other
+        absent column are skipped and reported.
+
+    Examples
+    --------
+    >>> @feature_group("orders", windows=(90,))
+    ... def demand(orders, window):
+    ...     "How much was bought lately."
+    ...     amount = orders.amount.sum(where=window.mask)
+    ...     return {f"orders_amount_{window}": Feature(amount, 0, "currency", "{value:,.0f} bought", "{value:,.0f}")}
+    >>> demand.name, demand.windows
+    ('demand', (90,))
+
+    """
+
+    def decorate(function: Callable[..., FeatureDict]) -> FeatureGroup:
+        return FeatureGroup(
+            function.__name__, _description(function), table, by, tuple(windows), tuple(optional), function
+        )
+
+    return decorate
+
+
+def pooled_group(table: str, by: str, at: str) -> Callable[[Callable[[Any], dict[str, Pooled]]], PooledGroup]:
+    """Make a group of rates that many entities share.
+
+    Parameters
+    ----------
+    table : str
+        Canonical table; it must have `by` and be the entity's own table, too.
+    by : str
+        The shared column, such as `owner_id`.
+    at : str
+        The revealed time column from which a row counts, such as `closed_at`.
+
+    """
+
+    def decorate(function: Callable[[Any], dict[str, Pooled]]) -> PooledGroup:
+        return PooledGroup(function.__name__, _description(function), table, by, at, function)
+
+    return decorate
+
+
+def derived(needs: Iterable[str]) -> Callable[[Callable[[Any], FeatureDict]], DerivedGroup]:
+    """Make a group of row-wise ratios and trends of other features; skipped where one of `needs` is absent."""
+
+    def decorate(function: Callable[[Any], FeatureDict]) -> DerivedGroup:
+        return DerivedGroup(function.__name__, _description(function), tuple(needs), function)
+
+    return decorate
+
+
+def _description(function: Callable[..., Any]) -> str:
+    return " ".join((function.__doc__ or "").split())

@@ -1,0 +1,1 @@
+"""Feature groups of the shipped catalog, one module per subject."""

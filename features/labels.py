@@ -1,0 +1,83 @@
+"""Labels: what happened after each snapshot, once it is ripe."""
+
+from typing import Any
+
+import ibis
+import pandas as pd
+
+from features.engine import Database, open_database
+from features.tables import CrmTables
+from features.targets import Target, is_purchase, settle_days
+
+
+def build_labels(tables: CrmTables, spine: pd.DataFrame, target: Target) -> pd.DataFrame:
+    """Label every snapshot by what occurred in `[as_of, as_of + horizon)`.
+
+    conversion: 1 if the deal was won in the interval, else 0. churn: 1 if the customer made no
+    purchase in it, else 0. Null (censored) while `as_of + horizon + settle_days > data_end`, and for
+    deals that had closed before `as_of` although nobody knew: there is nothing left to predict.
+
+    Parameters
+    ----------
+    tables : CrmTables
+    spine : DataFrame
+        entity_id, as_of.
+    target : Target
+
+    Returns
+    -------
+    DataFrame
+        entity_id, as_of, target, horizon_days, label (float64: 1, 0, NaN), settled_at (the moment
+        the label is ripe), in the order of (entity_id, as_of).
+
+    """
+    with open_database(tables) as database:
+        rows = spine[["entity_id", "as_of"]].astype({"entity_id": "str", "as_of": "datetime64[us]"})
+        left = database.add("spine", rows)
+        days = target.horizon_days
+        settled = days + settle_days(database, tables, target)
+        asked = left.mutate(
+            until=left.as_of + ibis.interval(days=days), settled_at=left.as_of + ibis.interval(days=settled)
+        )
+        answered = (_won if target.kind == "conversion" else _lapsed)(database, asked)
+        ripe = (answered.settled_at <= ibis.literal(tables.data_end)) & ~answered.decided_before
+        labelled = answered.select(
+            "entity_id",
+            "as_of",
+            target=ibis.literal(target.name),
+            horizon_days=ibis.literal(days, "int64"),
+            label=ibis.ifelse(ripe, answered.happened.cast("float64"), ibis.null("float64")),
+            settled_at=answered.settled_at,
+        )
+        return database.frame(labelled.order_by("entity_id", "as_of"))
+
+
+def _won(database: Database, asked: Any) -> Any:
+    """Whether the deal was won in `[as_of, until)`, and whether it had closed before."""
+    deals = database.table("deals")
+    ends = deals.group_by("deal_id").agg(closed_at=deals.closed_at.max(), outcome=deals.outcome.max())
+    joined = asked.left_join(ends, asked.entity_id == ends.deal_id)
+    won = (joined.outcome == "won") & (joined.closed_at >= joined.as_of) & (joined.closed_at < joined.until)
+    return joined.select(
+        *[joined[column] for column in asked.columns],
+        happened=won.fill_null(False),
+        decided_before=(joined.closed_at < joined.as_of).fill_null(False),
+    )
+
+
+def _lapsed(database: Database, asked: Any) -> Any:
+    """Whether the customer made no purchase in `[as_of, until)`."""
+    orders = database.table("orders")
+    bought = orders.filter(is_purchase(orders)).select("customer_id", "occurred_at")
+    inside = [
+        asked.entity_id == bought.customer_id,
+        bought.occurred_at >= asked.as_of,
+        bought.occurred_at < asked.until,
+    ]
+    stayed = asked.join(bought, inside).select("entity_id", "as_of").distinct().mutate(stayed=True)
+    joined = asked.left_join(stayed, ["entity_id", "as_of"])
+    return joined.select(
+        *[joined[column] for column in asked.columns],
+        happened=joined.stayed.isnull(),
+        decided_before=ibis.literal(False),
+    )

@@ -1,0 +1,1 @@
+"""Models over labelled frames: candidates, evaluation, bundles, reasons, scorecards."""

@@ -1,0 +1,298 @@
+"""Predict with a saved bundle. This file works alone: copied out of the project, it still loads one.
+
+A bundle holds one feature contract, members (linear curves, trees) with weights, and a calibrator.
+Raw log-odds are the weighted sum of the members'; the calibrator turns them into the log-odds that
+are written. Everything is JSON or LightGBM's own text: nothing in a bundle is ever unpickled.
+"""
+
+import difflib
+import hashlib
+import json
+from collections.abc import Iterator, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import lightgbm as lgb
+import numpy as np
+import pandas as pd
+from numpy.typing import NDArray
+
+try:
+    from models.errors import BundleError
+except ImportError:
+
+    class BundleError(Exception):  # type: ignore[no-redef]
+        """A saved model that cannot be used; the text says what, where, got and remedy."""
+
+
+PROTOCOL = 1
+MANIFEST = "manifest.json"
+MODEL = "model.json"
+MISSING, UNSEEN = -1, -2
+CHUNK_ROWS = 50_000
+
+Floats = NDArray[np.float64]
+Columns = Mapping[str, NDArray[Any]]
+
+
+def _read_number(column: "pd.Series[Any]", name: str) -> Floats:
+    if pd.api.types.is_numeric_dtype(column):
+        return column.to_numpy(dtype=np.float64, na_value=np.nan)
+    if column.isna().all():
+        return np.full(len(column), np.nan)
+    raise BundleError(
+        f"Column '{name}' holds {column.dtype}, expected numbers as when the model was fitted. "
+        "Rebuild the features with the version that trained the model, or train again."
+    )
+
+
+def _read_text(column: "pd.Series[Any]", name: str, categories: Sequence[str]) -> NDArray[np.int32]:
+    """Return the place of each value among the categories, -1 for missing and -2 for unseen."""
+    missing = column.isna().to_numpy()
+    if pd.api.types.is_numeric_dtype(column) and not missing.all():
+        raise BundleError(
+            f"Column '{name}' holds {column.dtype}, expected text as when the model was fitted. "
+            "Rebuild the features with the version that trained the model, or train again."
+        )
+    places = pd.Index(np.array(categories, dtype=object))
+    found = places.get_indexer(pd.Index(column.to_numpy(dtype=object)))
+    return np.where(missing, MISSING, np.where(found < 0, UNSEEN, found)).astype(np.int32)
+
+
+def read_columns(frame: pd.DataFrame, contract: Sequence[Mapping[str, Any]]) -> dict[str, NDArray[Any]]:
+    """Read the columns of a contract: float64 for numbers, category places for text.
+
+    Raises
+    ------
+    BundleError
+        If a column is missing or of another kind; the text names the nearest column.
+
+    """
+    columns: dict[str, NDArray[Any]] = {}
+    for entry in contract:
+        name = entry["name"]
+        if name not in frame.columns:
+            near = difflib.get_close_matches(name, [str(c) for c in frame.columns], n=1)
+            hint = f" Did '{near[0]}' replace it?" if near else ""
+            raise BundleError(
+                f"Column '{name}' is missing from the {len(frame):,} rows to score; the model needs it.{hint} "
+                "Rename it back, or train again."
+            )
+        is_text = entry["kind"] == "text"
+        columns[name] = (
+            _read_text(frame[name], name, entry["categories"]) if is_text else _read_number(frame[name], name)
+        )
+    return columns
+
+
+def look_up(codes: NDArray[Any], entry: Mapping[str, Any]) -> Floats:
+    """Value of each category; the last two places of the table are unseen (-2) and missing (-1)."""
+    table = np.array([*entry["values"], entry["unseen"], entry["missing"]], dtype=np.float64)
+    return np.asarray(table[codes])
+
+
+def term_values(column: NDArray[Any], term: Mapping[str, Any]) -> Floats:
+    """Return what a column adds to the log-odds: a piecewise-linear curve, or one value per category."""
+    if term["kind"] == "text":
+        return look_up(column, term)
+    values = np.interp(column, term["knots"], term["values"])
+    return np.asarray(np.where(np.isnan(column), term["missing"], values))
+
+
+class LinearMember:
+    """Intercept plus one term per column, summed in the order of the document."""
+
+    def __init__(self, document: Mapping[str, Any]) -> None:
+        self.base = float(document["intercept"])
+        self.terms: Sequence[Mapping[str, Any]] = document["terms"]
+
+    def log_odds(self, columns: Columns, rows: int) -> Floats:
+        """Sum of intercept and terms."""
+        total = np.full(rows, self.base)
+        for term in self.terms:
+            total += term_values(columns[term["column"]], term)
+        return total
+
+    def contributions(self, columns: Columns, rows: int) -> dict[str, Floats]:
+        """Each term; with `base` they sum to the log-odds."""
+        return {term["column"]: term_values(columns[term["column"]], term) for term in self.terms}
+
+
+class TreeMember:
+    """LightGBM trees over numbers, text entering as encodings."""
+
+    def __init__(self, document: Mapping[str, Any], text: str) -> None:
+        self.inputs: Sequence[Mapping[str, Any]] = document["inputs"]
+        self.booster = lgb.Booster(model_str=text)
+        blank = np.full((1, len(self.inputs)), np.nan)
+        self.base = float(np.asarray(self.booster.predict(blank, pred_contrib=True))[0, -1])
+
+    def _matrix(self, columns: Columns, rows: int) -> Floats:
+        matrix = np.empty((rows, len(self.inputs)))
+        for place, entry in enumerate(self.inputs):
+            column = columns[entry["column"]]
+            matrix[:, place] = look_up(column, entry) if entry["kind"] == "text" else column
+        return matrix
+
+    def log_odds(self, columns: Columns, rows: int) -> Floats:
+        """Sum of the trees."""
+        return np.asarray(self.booster.predict(self._matrix(columns, rows), raw_score=True), dtype=np.float64)
+
+    def contributions(self, columns: Columns, rows: int) -> dict[str, Floats]:
+        """Exact Shapley values, inputs made of one column added up; with `base` they sum to the log-odds."""
+        parts = np.zeros((0, len(self.inputs) + 1))
+        if rows:
+            parts = np.asarray(self.booster.predict(self._matrix(columns, rows), pred_contrib=True))
+        folded: dict[str, Floats] = {}
+        for place, entry in enumerate(self.inputs):
+            name = entry["column"]
+            folded[name] = folded[name] + parts[:, place] if name in folded else parts[:, place].copy()
+        return folded
+
+
+def _curve(calibrator: Mapping[str, Any], raw: Floats) -> tuple[Floats, Floats]:
+    """Value and slope of a piecewise-linear curve whose first and last pieces go on for ever."""
+    x, y = np.asarray(calibrator["x"], dtype=np.float64), np.asarray(calibrator["y"], dtype=np.float64)
+    slopes = np.concatenate([[calibrator["first_slope"]], np.diff(y) / np.diff(x), [calibrator["last_slope"]]])
+    piece = np.searchsorted(x, raw, side="right")
+    start = np.maximum(piece - 1, 0)
+    return y[start] + slopes[piece] * (raw - x[start]), slopes[piece]
+
+
+def calibrate(calibrator: Mapping[str, Any], raw: Floats) -> tuple[Floats, Floats]:
+    """Return calibrated log-odds and the slope of the calibrator there, which is above zero."""
+    if calibrator["kind"] == "identity":
+        return raw.copy(), np.ones_like(raw)
+    if calibrator["kind"] == "sigmoid":
+        slope = float(calibrator["slope"])
+        return float(calibrator["intercept"]) + slope * raw, np.full_like(raw, slope)
+    return _curve(calibrator, raw)
+
+
+def to_probability(log_odds: Floats) -> Floats:
+    """Return 1 / (1 + exp(-log_odds)) without overflow."""
+    small = np.exp(-np.abs(log_odds))
+    return np.where(log_odds >= 0, 1.0 / (1.0 + small), small / (1.0 + small))
+
+
+class Bundle:
+    """A fitted model: what it expects, and what it says."""
+
+    def __init__(self, manifest: Mapping[str, Any], model: Mapping[str, Any], texts: Mapping[str, str]) -> None:
+        self.manifest = manifest
+        self.columns: Sequence[Mapping[str, Any]] = model["columns"]
+        self.calibrator: Mapping[str, Any] = model["calibrator"]
+        self.members: list[tuple[float, LinearMember | TreeMember]] = [
+            (
+                float(entry["weight"]),
+                LinearMember(entry) if entry["kind"] == "linear" else TreeMember(entry, texts[entry["file"]]),
+            )
+            for entry in model["members"]
+        ]
+
+    def _raw(self, columns: Columns, rows: int) -> Floats:
+        total = np.zeros(rows)
+        for weight, member in self.members:
+            total += weight * member.log_odds(columns, rows)
+        return total
+
+    def _chunks(self, frame: pd.DataFrame) -> Iterator[tuple[dict[str, NDArray[Any]], int]]:
+        """Columns of the contract, some rows at a time; a row does not depend on the rows beside it."""
+        for start in range(0, max(len(frame), 1), CHUNK_ROWS):
+            part = frame.iloc[start : start + CHUNK_ROWS]
+            yield read_columns(part, self.columns), len(part)
+
+    def raw_log_odds(self, frame: pd.DataFrame) -> Floats:
+        """Log-odds before calibration."""
+        return np.concatenate([self._raw(columns, rows) for columns, rows in self._chunks(frame)])
+
+    def log_odds(self, frame: pd.DataFrame) -> Floats:
+        """Calibrated log-odds, the number that is written and explained."""
+        return calibrate(self.calibrator, self.raw_log_odds(frame))[0]
+
+    def predict(self, frame: pd.DataFrame) -> Floats:
+        """Probabilities."""
+        return to_probability(self.log_odds(frame))
+
+    def contributions(self, frame: pd.DataFrame) -> tuple[float, Floats]:
+        """What each column of the contract adds: base + row sum = calibrated log-odds.
+
+        Each member's share of the raw log-odds is scaled by the slope of the calibrator between the
+        base and the row, so that signs stay and the sum is exact.
+
+        Returns
+        -------
+        base : float
+            Calibrated log-odds of the base.
+        array of float64, rows x columns of the contract
+
+        """
+        base = np.array([sum(weight * member.base for weight, member in self.members)])
+        parts = [self._explain(columns, rows, base) for columns, rows in self._chunks(frame)]
+        return float(calibrate(self.calibrator, base)[0][0]), np.concatenate(parts)
+
+    def _explain(self, columns: Columns, rows: int, base: Floats) -> Floats:
+        """Contributions of some rows."""
+        place = {entry["name"]: at for at, entry in enumerate(self.columns)}
+        parts = np.zeros((rows, len(place)))
+        for weight, member in self.members:
+            for name, values in member.contributions(columns, rows).items():
+                parts[:, place[name]] += weight * values
+        raw = self._raw(columns, rows)
+        written_base, slope = calibrate(self.calibrator, base)
+        near = np.abs(raw - base) < 1e-9
+        steepness = (calibrate(self.calibrator, raw)[0] - written_base) / np.where(near, 1.0, raw - base)
+        return parts * np.where(near, slope, steepness)[:, None]
+
+    def unseen_share(self, frame: pd.DataFrame) -> dict[str, float]:
+        """Share of rows, per text column, whose category the model has never met."""
+        columns = read_columns(frame, self.columns)
+        text = [entry["name"] for entry in self.columns if entry["kind"] == "text"]
+        return {name: float((columns[name] == UNSEEN).mean()) if len(frame) else 0.0 for name in text}
+
+
+def _read_checked(path: Path, expected: str | None, sentence: str) -> bytes:
+    """Content of a file whose hash is the expected one."""
+    if not path.is_file():
+        raise BundleError(f"{path.parent}: {path.name} is missing from the bundle. Train again, or roll back.")
+    content = path.read_bytes()
+    digest = hashlib.sha256(content).hexdigest()
+    if expected not in (None, digest):
+        raise BundleError(f"{path} has hash {digest[:12]}, expected {str(expected)[:12]}: {sentence}")
+    return content
+
+
+def _read_manifest(path: Path, content: bytes) -> dict[str, Any]:
+    try:
+        manifest: dict[str, Any] = json.loads(content)
+        protocol, files = manifest["protocol"], manifest["files"]
+        named = MODEL in files and all(Path(name).name == name for name in files)
+    except (ValueError, KeyError, TypeError) as error:
+        raise BundleError(f"{path} is not the manifest of a bundle ({error!r}). Restore it, or train again.") from None
+    if protocol != PROTOCOL:
+        raise BundleError(f"{path} has protocol {protocol}, expected {PROTOCOL}. Use the version that saved it.")
+    if not named:
+        raise BundleError(f"{path} names the files {', '.join(files)}, expected {MODEL} among them and no folders.")
+    return manifest
+
+
+def load_bundle(folder: Path | str, expected_sha256: str | None = None) -> Bundle:
+    """Load a bundle after checking hashes: the manifest's own, then that of every file it names.
+
+    Raises
+    ------
+    BundleError
+        If something is missing, has another hash, or is of another protocol.
+
+    """
+    path = Path(folder) / MANIFEST
+    content = _read_checked(
+        path, expected_sha256, "it is not the bundle that was registered. Restore it from the registry, or train again."
+    )
+    manifest = _read_manifest(path, content)
+    changed = "it was changed after it was saved. Restore the bundle from the registry, or train again."
+    texts = {
+        name: _read_checked(Path(folder) / name, digest, changed).decode("utf-8")
+        for name, digest in manifest["files"].items()
+    }
+    return Bundle(manifest, json.loads(texts[MODEL]), texts)

@@ -1,0 +1,194 @@
+"""The recipe: compare candidates out of time, choose, calibrate, fit; later refit with frozen settings."""
+
+import time
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+import pandas as pd
+
+from models import blend
+from models.base_rate import BaseRate
+from models.boosted_trees import BoostedTrees
+from models.calibration import IDENTITY, Calibrator, choose_calibrator
+from models.candidate import Candidate, Floats, Member, Setting
+from models.encoding import CodedRows, code_rows, make_contract
+from models.logistic import Logistic, SingleColumn
+from models.metrics import log_losses, measure
+from models.predict import Bundle, to_probability
+from models.selection import select
+from models.split import Folds, make_folds
+from models.training_set import TrainingSet, check_learnable
+from models.tuning import Trial, joined_rows, try_candidate
+
+CANDIDATES: tuple[Candidate, ...] = (BaseRate(), SingleColumn(), Logistic(), BoostedTrees())
+
+
+@dataclass(frozen=True)
+class RecipeSettings:
+    """What a user may set; everything else is decided by the data."""
+
+    seed: int = 0
+    resamples: int = 200
+
+
+@dataclass(frozen=True)
+class Choice:
+    """What the recipe settled on: enough to fit the same model on other rows."""
+
+    name: str
+    setting: Setting
+    calibrator: Calibrator
+
+
+@dataclass(frozen=True)
+class FittedModel:
+    """A model in memory: the document of a bundle and the texts it names."""
+
+    choice: Choice
+    model: Mapping[str, Any]
+    texts: Mapping[str, str]
+    fitted_on: Mapping[str, Any]
+    manifest: Mapping[str, Any] = field(default_factory=dict)
+
+    @property
+    def bundle(self) -> Bundle:
+        """Ready to predict."""
+        return Bundle(self.manifest, self.model, self.texts)
+
+    def importances(self, frame: pd.DataFrame) -> dict[str, float]:
+        """Mean size of each column's contribution to the log-odds of these rows."""
+        parts = np.abs(self.bundle.contributions(frame)[1]).mean(axis=0)
+        return {str(entry["name"]): float(part) for entry, part in zip(self.model["columns"], parts, strict=True)}
+
+
+@dataclass(frozen=True)
+class Evaluation:
+    """What was compared, what was chosen, and how the choice does on rows nobody saw.
+
+    `candidates` holds METRICS out of fold on the training rows; `test` those of the chosen one.
+    """
+
+    choice: Choice
+    fitted: FittedModel
+    candidates: Sequence[Mapping[str, Any]]
+    test: Mapping[str, Any]
+    test_label: Floats
+    test_probability: Floats
+    evaluated_on: Mapping[str, Any]
+    folds: str
+    notes: Sequence[str]
+    seconds: float
+
+    @property
+    def selected(self) -> str:
+        """Name of the chosen candidate."""
+        return self.choice.name
+
+    def to_json(self) -> dict[str, Any]:
+        """Return DOC of `leadsieve evaluate --json`."""
+        return {
+            "selected": self.selected,
+            "seconds": round(self.seconds, 2),
+            "test": dict(self.test),
+            "candidates": [dict(one) for one in self.candidates],
+            "setting": dict(self.choice.setting),
+            "calibrator": self.choice.calibrator["kind"],
+            "folds": self.folds,
+            "fitted_on": dict(self.fitted.fitted_on),
+            "evaluated_on": dict(self.evaluated_on),
+            "notes": list(self.notes),
+        }
+
+
+def _fit_members(choice: Choice, rows: CodedRows) -> list[tuple[float, Member]]:
+    candidates = {candidate.name: candidate for candidate in CANDIDATES}
+    if choice.name != blend.NAME:
+        return [(1.0, candidates[choice.name].fit(rows, choice.setting))]
+    weights, settings = choice.setting["weights"], choice.setting["settings"]
+    return [(weights[name], candidates[name].fit(rows, settings[name])) for name in weights if weights[name] > 0]
+
+
+def fit_choice(choice: Choice, rows: TrainingSet) -> FittedModel:
+    """Fit a choice on rows: the settings and the calibrator stay as they are."""
+    check_learnable(rows)
+    contract = make_contract(rows.frame)
+    members = _fit_members(choice, code_rows(rows, contract))
+    texts = {name: text for _, member in members for name, text in member.texts.items()}
+    model = {
+        "columns": contract,
+        "calibrator": dict(choice.calibrator),
+        "members": [{"weight": weight, **member.document} for weight, member in members],
+    }
+    return FittedModel(choice, model, texts, rows.describe())
+
+
+def _try_all(rows: CodedRows, folds: Folds, label: Sequence[Floats]) -> list[Trial]:
+    trials = [try_candidate(candidate, rows, folds) for candidate in CANDIDATES]
+    blended = blend.try_blend(trials, label, folds)
+    return trials if blended is None else [*trials, blended]
+
+
+def _measure_trial(trial: Trial, rows: CodedRows, at: Any, settings: RecipeSettings) -> dict[str, Any]:
+    label, group = rows.label[at], rows.group[at]
+    figures = measure(label, to_probability(np.concatenate(trial.log_odds)), group, settings.resamples, settings.seed)
+    figures["level_free_log_loss"] = float(log_losses(label, to_probability(np.concatenate(trial.level_free))).mean())
+    refused = {"refused": "one score for everybody"} if trial.is_constant and trial.name != "base_rate" else {}
+    return {"name": trial.name, "setting": dict(trial.setting), **figures, **refused}
+
+
+def evaluate(train: TrainingSet, test: TrainingSet, settings: RecipeSettings = RecipeSettings()) -> Evaluation:
+    """Run the recipe on training rows and measure the result on test rows.
+
+    Candidates are compared on folds that predict what comes later; settings of a fold never rest on
+    that fold. The simplest candidate not beaten beyond noise is calibrated on its out-of-fold
+    predictions and fitted on all training rows. Test rows are looked at once, at the end.
+
+    Raises
+    ------
+    DataError
+        If either set is empty, has no features or a single class.
+
+    """
+    started = time.monotonic()
+    check_learnable(train)
+    check_learnable(test, "test rows")
+    folds = make_folds(train, settings.seed)
+    rows = code_rows(train, make_contract(train.frame))
+    labels = [rows.label[fold.valid] for fold in folds.folds]
+    trials = _try_all(rows, folds, labels)
+    at = joined_rows(folds)
+    trial = select(trials, rows.label[at], rows.group[at])
+    calibrator = IDENTITY if trial.is_constant else choose_calibrator(trial.log_odds, labels, folds)
+    choice = Choice(trial.name, trial.setting, calibrator)
+    fitted = fit_choice(choice, train)
+    probability = fitted.bundle.predict(test.frame)
+    return Evaluation(
+        choice=choice,
+        fitted=fitted,
+        candidates=[_measure_trial(one, rows, at, settings) for one in trials],
+        test=measure(test.label, probability, test.group, settings.resamples, settings.seed),
+        test_label=test.label,
+        test_probability=probability,
+        evaluated_on=test.describe(),
+        folds=f"{len(folds.folds)} {folds.kind}",
+        notes=folds.notes,
+        seconds=time.monotonic() - started,
+    )
+
+
+def refit(evaluation: Evaluation, rows: TrainingSet) -> FittedModel:
+    """Fit the chosen model, settings frozen, on all ripe rows; the figures stay those of the evaluation."""
+    fitted = fit_choice(evaluation.choice, rows)
+    facts = {
+        "selected": evaluation.selected,
+        "setting": dict(evaluation.choice.setting),
+        "evaluated_on": dict(evaluation.evaluated_on),
+        "test": dict(evaluation.test),
+        "candidates": [dict(one) for one in evaluation.candidates],
+        "notes": list(evaluation.notes),
+        "horizon": rows.horizon,
+        "target": rows.manifest.get("target"),
+    }
+    return FittedModel(fitted.choice, fitted.model, fitted.texts, fitted.fitted_on, facts)

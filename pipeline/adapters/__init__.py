@@ -1,0 +1,1 @@
+"""How CRMs are read and written."""

@@ -1,0 +1,68 @@
+"""`leadsieve evaluate`: the recipe of `train` on ready-made flat frames."""
+
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+from rich.table import Table
+
+from pipeline.commands.options import JsonOption, answer, print_json, progress
+
+COLUMNS = {
+    "auc": "AUC",
+    "log_loss": "log loss",
+    "brier": "Brier",
+    "calibration_error": "cal. error",
+    "lift_at_10": "lift",
+}
+
+
+def _cells(figures: dict[str, Any]) -> list[str]:
+    return ["-" if figures[name] is None else f"{figures[name]:.4f}" for name in COLUMNS]
+
+
+def _interval(figures: dict[str, Any], name: str) -> str:
+    low, high = figures["interval"][name]
+    return f"{figures[name]:.4f}" + ("" if low is None else f" [{low:.4f}, {high:.4f}]")
+
+
+def _print_table(document: dict[str, Any]) -> None:
+    table = Table("candidate", *COLUMNS.values(), title=f"Out of fold on the training rows ({document['folds']})")
+    for figures in document["candidates"]:
+        chosen = figures["name"] == document["selected"]
+        table.add_row(figures["name"], *_cells(figures), style="bold" if chosen else None)
+    test, selected = document["test"], document["selected"]
+    table.add_section()
+    table.add_row("on the test rows", *_cells(test))
+    answer.print(table)
+    answer.print(f"Selected: {selected}; calibrator: {document['calibrator']}; {document['seconds']:.0f} s.")
+    answer.print(
+        f"{test['rows']:,} test rows, base rate {test['base_rate']:.4f}: AUC {_interval(test, 'auc')}, "
+        f"log loss {_interval(test, 'log_loss')} (95 %)."
+    )
+    if selected == "base_rate":
+        answer.print("Nothing beats the base rate beyond noise: there is no signal to score by.")
+    for note in document["notes"]:
+        answer.print(f"Note: {note}")
+
+
+def evaluate(
+    train: Annotated[Path, typer.Argument(help="Training frame, Parquet or CSV.")],
+    test: Annotated[Path, typer.Argument(help="Test frame with the same columns.")],
+    label: Annotated[str, typer.Option("--label", help="Column of 0, 1 and null (censored).")],
+    time: Annotated[str | None, typer.Option("--time", help="Column of dates or integers; never a feature.")] = None,
+    horizon: Annotated[int, typer.Option("--horizon", help="Days for dates, rows for integers.")] = 0,
+    group: Annotated[str | None, typer.Option("--group", help="Customer of each row; never a feature.")] = None,
+    as_json: JsonOption = False,
+) -> None:
+    """Compare candidates on a flat training frame, choose one, and measure it on a test frame."""
+    from models.flat_frames import read_flat_frames
+    from models.recipe import evaluate as run_recipe
+
+    rows, unseen = read_flat_frames(train, test, label, time, group, horizon)
+    with progress.status(f"Comparing candidates on {len(rows):,} rows x {rows.frame.shape[1]} features"):
+        document = run_recipe(rows, unseen).to_json()
+    if as_json:
+        print_json(document)
+    else:
+        _print_table(document)

@@ -1,0 +1,23 @@
+"""`leadsieve score`: score everybody who is eligible at the end of the data."""
+
+from pipeline.commands.options import ConfigOption, JsonOption, answer, print_json, progress
+from pipeline.config import load_config
+
+
+def score(config: ConfigOption, as_json: JsonOption = False) -> None:
+    """Score all targets at the extract's `data_end`. The same extract gives the same scores."""
+    from pipeline.ledger import open_ledger
+    from pipeline.lock import hold_lock
+    from pipeline.score import score as score_tables
+
+    settings = load_config(config)
+    lock = hold_lock(settings.folder, "score")
+    with lock, open_ledger(settings.folder / "ledger.db") as ledger, progress.status("Scoring ..."):
+        run = score_tables(settings, ledger)
+    counts = {name: int((run.scores["target"] == name).sum()) for name in settings.targets}
+    if as_json:
+        print_json({"run_id": run.run_id, "folder": str(run.folder), "is_new": run.is_new, "rows": counts})
+        return
+    rows = ", ".join(f"{count:,} {name}" for name, count in counts.items())
+    note = "" if run.is_new else " (scored before, unchanged)"
+    answer.print(f"{run.run_id}: {rows} scores in {run.folder}{note}", markup=False, soft_wrap=True)

@@ -1,0 +1,31 @@
+"""What goes wrong around the model, and the exit code each thing ends in."""
+
+from features.errors import DataError
+from models.errors import BundleError, ScorecardError
+
+
+class ConfigError(Exception):
+    """A config file or a command that cannot be used; the text says what, where, got and remedy."""
+
+
+class CrmError(Exception):
+    """The CRM (or the database behind it) did not answer as it should; safe to run again."""
+
+
+class LockError(Exception):
+    """Another run of the same deployment is under way."""
+
+
+class GateError(Exception):
+    """A check or a gate said no: nothing is broken, and nothing was changed."""
+
+
+EXIT_CODES: dict[type[Exception], int] = {
+    GateError: 1,
+    ConfigError: 2,
+    ScorecardError: 2,
+    DataError: 3,
+    BundleError: 3,
+    CrmError: 4,
+    LockError: 5,
+}

@@ -1,0 +1,94 @@
+"""Looking at features: which there are, and one entity's at a date."""
+
+from dataclasses import asdict
+from datetime import datetime
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+
+from features.build import build_features
+from features.errors import DataError
+from features.spine import build_scoring_spine
+from features.tables import CrmTables
+from pipeline.config import Config, load_config
+from pipeline.deployment import load_catalog, load_extract, make_target
+from pipeline.errors import ConfigError
+
+
+def describe_features(config_path: Path, target: str | None) -> dict[str, Any]:
+    """Features of one target, or of all: name, unit, group, description, phrases; and what is left out."""
+    config = load_config(config_path)
+    tables = load_extract(config)
+    features: dict[str, dict[str, Any]] = {}
+    skipped: dict[str, str] = {}
+    for name in [target] if target else list(config.targets):
+        entity = make_target(config, name).table
+        nobody = pd.DataFrame({"entity_id": [], "as_of": [], "customer_id": []}).astype({"as_of": "datetime64[us]"})
+        built = build_features(tables, nobody, load_catalog(config), entity)
+        features |= {info.name: asdict(info) for info in built.infos}
+        skipped |= dict(built.skipped)
+    groups = {info["group"] for info in features.values()}
+    left_out = {name: reason for name, reason in skipped.items() if name not in features and name not in groups}
+    return {"features": list(features.values()), "skipped": left_out}
+
+
+def show_features(config_path: Path, entity: str, at: datetime | None, target: str | None) -> dict[str, Any]:
+    """Features of one entity as of a date, in the order of the catalog, each with its phrases.
+
+    The same builder as for training and scoring, on a spine of one row.
+
+    Raises
+    ------
+    ConfigError
+        If `at` lies after the end of the data, or the id is both a deal's and a customer's.
+    DataError
+        If the entity is in no target's population at that date.
+
+    """
+    config = load_config(config_path)
+    tables = load_extract(config)
+    moment = at or tables.data_end
+    if moment > tables.data_end:
+        raise ConfigError(
+            f"--at {moment} lies after the end of the data ({tables.data_end} UTC), when nothing is known yet. "
+            "Pass an earlier time, or extract again."
+        )
+    rows = {name: _snapshot(config, tables, name, entity, moment) for name in ([target] if target else config.targets)}
+    found = {name: row for name, row in rows.items() if not row.empty}
+    if not found:
+        raise DataError(
+            f"Entity '{entity}' is not in the population of {', '.join(rows)} at {moment}: unknown then, or no open "
+            "deal, or no purchase in the lookback. Check the id, or pass another --at."
+        )
+    if len({make_target(config, name).table for name in found}) > 1:
+        raise ConfigError(
+            f"Id '{entity}' is that of a deal and that of a customer. Pass --target {' or --target '.join(found)}."
+        )
+    name, row = next(iter(found.items()))
+    return _describe(config, tables, name, row)
+
+
+def _snapshot(config: Config, tables: CrmTables, name: str, entity: str, moment: datetime) -> pd.DataFrame:
+    """Return the spine of one entity: one row, or none if it is not in the population."""
+    spine = build_scoring_spine(tables, make_target(config, name), moment)
+    return spine[spine["entity_id"] == entity].reset_index(drop=True)
+
+
+def _describe(config: Config, tables: CrmTables, name: str, row: pd.DataFrame) -> dict[str, Any]:
+    built = build_features(tables, row, load_catalog(config), make_target(config, name).table)
+    shown = []
+    for info in built.infos:
+        value = None if built.frame[info.name].isna().iloc[0] else built.frame[info.name].tolist()[0]
+        words = (
+            {"en": None, "zh": None}
+            if value is None
+            else {k: getattr(info, k).format(value=value) for k in ("en", "zh")}
+        )
+        shown.append({"name": info.name, "value": value, "unit": info.unit, **words})
+    return {
+        "entity_id": row["entity_id"].iloc[0],
+        "as_of": str(row["as_of"].iloc[0]),
+        "target": name,
+        "features": shown,
+    }

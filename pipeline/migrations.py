@@ -1,0 +1,142 @@
+"""The ledger's tables, as numbered migrations: each is applied once, in order, in one transaction."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import UTC, datetime
+
+from sqlalchemy import Connection, DateTime, Engine, Integer, String, column, insert, inspect, select, table, text
+
+from pipeline.database import writing
+from pipeline.errors import ConfigError
+
+
+@dataclass(frozen=True)
+class Migration:
+    """One step of the ledger's schema; once released it never changes."""
+
+    number: int
+    name: str
+    statements: tuple[str, ...]
+
+
+MIGRATIONS = (
+    Migration(
+        1,
+        "runs, scores, writes, decisions, overrides",
+        (
+            """CREATE TABLE runs (
+                run_id VARCHAR(200) PRIMARY KEY,
+                kind VARCHAR(40) NOT NULL,
+                state VARCHAR(40) NOT NULL,
+                started_at TIMESTAMP NOT NULL,
+                finished_at TIMESTAMP,
+                details TEXT NOT NULL,
+                config_text TEXT NOT NULL)""",
+            """CREATE TABLE scores (
+                run_id VARCHAR(200) NOT NULL REFERENCES runs (run_id),
+                target VARCHAR(200) NOT NULL,
+                horizon_days INTEGER NOT NULL,
+                entity_id VARCHAR(200) NOT NULL,
+                as_of TIMESTAMP NOT NULL,
+                probability DOUBLE PRECISION,
+                log_odds DOUBLE PRECISION,
+                points DOUBLE PRECISION,
+                grade VARCHAR(40),
+                coverage DOUBLE PRECISION,
+                model_version VARCHAR(200),
+                bundle_sha256 VARCHAR(64),
+                card VARCHAR(200),
+                card_version VARCHAR(200),
+                reasons TEXT,
+                PRIMARY KEY (run_id, target, horizon_days, entity_id))""",
+            "CREATE INDEX scores_of_an_entity ON scores (entity_id, target, as_of)",
+            """CREATE TABLE writes (
+                run_id VARCHAR(200) NOT NULL REFERENCES runs (run_id),
+                table_name VARCHAR(200) NOT NULL,
+                record_id VARCHAR(200) NOT NULL,
+                field VARCHAR(200) NOT NULL,
+                old TEXT,
+                new TEXT,
+                state VARCHAR(40) NOT NULL,
+                action VARCHAR(40) NOT NULL,
+                attempts INTEGER NOT NULL,
+                error TEXT,
+                batch INTEGER,
+                settled_at TIMESTAMP,
+                PRIMARY KEY (run_id, table_name, record_id, field))""",
+            "CREATE INDEX writes_of_a_batch ON writes (batch)",
+            "CREATE INDEX writes_of_a_field ON writes (table_name, field, record_id, batch)",
+            "CREATE INDEX writes_outstanding ON writes (table_name) WHERE state IN ('planned', 'intended')",
+            """CREATE TABLE decisions (
+                decision_id VARCHAR(40) PRIMARY KEY,
+                decided_at TIMESTAMP NOT NULL,
+                kind VARCHAR(40) NOT NULL,
+                subject VARCHAR(200) NOT NULL,
+                outcome VARCHAR(40) NOT NULL,
+                details TEXT NOT NULL)""",
+            """CREATE TABLE overrides (
+                override_id VARCHAR(40) PRIMARY KEY,
+                made_at TIMESTAMP NOT NULL,
+                target VARCHAR(200) NOT NULL,
+                entity_id VARCHAR(200) NOT NULL,
+                grade VARCHAR(40) NOT NULL,
+                reason TEXT NOT NULL,
+                author VARCHAR(200) NOT NULL,
+                expires_on DATE,
+                withdrawn_at TIMESTAMP)""",
+        ),
+    ),
+)
+
+
+APPLIED = table("migrations", column("number", Integer), column("name", String), column("applied_at", DateTime))
+
+
+def _applied(connection: Connection) -> set[int]:
+    """Return the numbers of the migrations a ledger has had."""
+    if not inspect(connection).has_table("migrations"):
+        return set()
+    return set(connection.scalars(select(APPLIED.c.number)))
+
+
+def migrate(engine: Engine, migrations: Sequence[Migration] = MIGRATIONS) -> int:
+    """Bring a ledger up to date; on one that is, nothing is written.
+
+    Returns
+    -------
+    int
+        How many migrations were applied.
+
+    Raises
+    ------
+    ConfigError
+        If the ledger was made by a newer leadsieve.
+
+    """
+    with engine.connect() as connection:
+        applied = _applied(connection)
+    newest = max(step.number for step in migrations)
+    if max(applied, default=0) > newest:
+        raise ConfigError(
+            f"The ledger {engine.url.database} has migration {max(applied)}, this leadsieve knows {newest} at most. "
+            "Use the leadsieve that wrote it, or a newer one."
+        )
+    if applied == {step.number for step in migrations}:
+        return 0
+    with writing(engine).begin() as connection:
+        missing = [step for step in migrations if step.number not in _applied(connection)]
+        for step in missing:
+            _apply(connection, step)
+    return len(missing)
+
+
+def _apply(connection: Connection, step: Migration) -> None:
+    """Apply one migration and note that it was."""
+    if not inspect(connection).has_table("migrations"):
+        connection.execute(
+            text("CREATE TABLE migrations (number INTEGER PRIMARY KEY, name TEXT, applied_at TIMESTAMP)")
+        )
+    for statement in step.statements:
+        connection.execute(text(statement))
+    noted_at = datetime.now(UTC).replace(tzinfo=None)
+    connection.execute(insert(APPLIED).values(number=step.number, name=step.name, applied_at=noted_at))

@@ -1,0 +1,174 @@
+"""Score everybody who is eligible at the end of the data: model, scorecard, reasons."""
+
+import hashlib
+import json
+import shutil
+from collections.abc import Collection, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+
+from features.build import FeatureFrame
+from features.errors import DataError
+from features.plan import feature_names
+from features.spine import build_scoring_spine
+from features.tables import CrmTables
+from models.predict import Bundle, load_bundle, to_probability
+from models.reasons import make_reasons
+from models.scorecard import Scorecard, load_scorecard
+from pipeline import __version__
+from pipeline.config import Config
+from pipeline.deployment import features_of, load_catalog, load_extract, make_target
+from pipeline.errors import ConfigError
+from pipeline.ledger import SCORE_COLUMNS, Ledger
+from pipeline.registry import Champion, read_champion
+
+
+@dataclass(frozen=True)
+class ScoreRun:
+    """A finished scoring run: where it lies and what it says.
+
+    `scores` is what the ledger holds; `is_new` is False when the same extract had been scored by the
+    same models before and nothing was computed again.
+    """
+
+    run_id: str
+    folder: Path
+    scores: pd.DataFrame
+    is_new: bool
+
+
+@dataclass(frozen=True)
+class _Judge:
+    """What a target is scored with: a model, a card, or both."""
+
+    champion: Champion | None
+    bundle: Bundle | None
+    card: Scorecard | None
+
+
+def score(config: Config, ledger: Ledger) -> ScoreRun:
+    """Score all targets at the extract's `data_end`, and store the run.
+
+    The run is named after what went into it (tables, models, cards, config), so the same input
+    gives the same run: a second call reads it back. Its folder is renamed into place when complete.
+    A target that has nobody to score at that moment adds no rows.
+
+    Raises
+    ------
+    ConfigError
+        If a target has never been trained.
+    DataError, BundleError, ScorecardError
+        If the tables, the features, the model or the card do not fit together, or there is nobody
+        to score at all.
+
+    """
+    tables = load_extract(config)
+    known_features = feature_names(load_catalog(config), tables)
+    judges = {name: _load_judge(config, ledger, known_features, name) for name in config.targets}
+    run_id = _name_run(config, tables, judges)
+    folder = config.folder / "runs" / run_id
+    known = ledger.find_run(run_id)
+    is_new = known is None or known.state != "done" or not (folder / "scores.parquet").is_file()
+    if is_new:
+        config_text = config.model_dump_json(indent=1)
+        details = {"data_end": tables.data_end.isoformat(), "tables": tables.sha256}
+        ledger.start_run(run_id, "score", details, config_text)
+        part = _make_part(folder)
+        scores = _score_all(config, tables, judges, part).assign(run_id=run_id)[list(SCORE_COLUMNS)]
+        scores.to_parquet(part / "scores.parquet", index=False)
+        (part / "config.json").write_text(config_text, encoding="utf-8")
+        shutil.rmtree(folder, ignore_errors=True)
+        part.rename(folder)
+        ledger.replace_scores(run_id, scores)
+        ledger.finish_run(run_id, "done", {"rows": len(scores)})
+    return ScoreRun(run_id, folder, ledger.scores(run_id), is_new)
+
+
+def _load_judge(config: Config, ledger: Ledger, known_features: Collection[str], name: str) -> _Judge:
+    """Load and check the model and the card of a target, before anything is computed.
+
+    There is no model when training found no signal and the card grades alone.
+    """
+    place = config.targets[name].scorecard
+    card = load_scorecard(place, known_features) if place else None
+    champion = read_champion(config, name)
+    if champion is not None:
+        return _Judge(champion, load_bundle(champion.folder, champion.bundle_sha256), card)
+    decisions = ledger.decisions(name)
+    if not decisions or decisions[0].outcome != "no_signal":
+        raise ConfigError(f"Target '{name}' has no champion model. Run `leadsieve train` first.")
+    if card is None:
+        raise ConfigError(
+            f"Target '{name}' has neither a model, as training found no signal, nor a scorecard. "
+            f"Set targets.{name}.scorecard, or train again on a longer history."
+        )
+    return _Judge(None, None, card)
+
+
+def _name_run(config: Config, tables: CrmTables, judges: Mapping[str, _Judge]) -> str:
+    parts = [__version__, tables.sha256, config.model_dump_json()]
+    for judge in judges.values():
+        parts.append(judge.champion.bundle_sha256 if judge.champion else "no model")
+        parts.append(judge.card.model_dump_json() if judge.card else "no card")
+    parts += [hashlib.sha256(path.read_bytes()).hexdigest() for path in config.feature_modules]
+    return f"score-{tables.data_end:%Y%m%d}-{hashlib.sha256('|'.join(parts).encode()).hexdigest()[:12]}"
+
+
+def _make_part(folder: Path) -> Path:
+    """Make the folder in which a run is put together; what killed runs left there is removed."""
+    for left in folder.parent.glob(".part-*"):
+        shutil.rmtree(left, ignore_errors=True)
+    part = folder.with_name(f".part-{folder.name}")
+    part.mkdir(parents=True)
+    return part
+
+
+def _score_all(config: Config, tables: CrmTables, judges: Mapping[str, _Judge], folder: Path) -> pd.DataFrame:
+    """Score frames of all targets, one below the other; DataError if nobody is eligible for any."""
+    scored = []
+    for name, judge in judges.items():
+        target = make_target(config, name)
+        spine = build_scoring_spine(tables, target)
+        if not spine.empty:
+            built = features_of(config, tables, name, spine)
+            built.frame.to_parquet(folder / f"features_{name}.parquet", index=False)
+            rows = built.frame[["entity_id", "as_of"]].assign(target=name, horizon_days=target.horizon_days)
+            scored.append(rows.assign(**_ask_model(judge, built), **_ask_card(judge.card, built.frame)))
+    if not scored:
+        raise DataError(
+            f"At {tables.data_end:%Y-%m-%d %H:%M:%S} nobody is eligible for {', '.join(judges)}: no open deal, no "
+            "customer with a purchase in the lookback. Check the tables and `lookback_days`."
+        )
+    return pd.concat(scored, ignore_index=True)
+
+
+def _ask_model(judge: _Judge, built: FeatureFrame) -> dict[str, Any]:
+    """Probability, log-odds and reasons by the champion; null without one."""
+    if judge.champion is None or judge.bundle is None:
+        nothing = {"probability": np.nan, "log_odds": np.nan, "model_version": None, "bundle_sha256": None}
+        return {**nothing, "reasons": "[]"}
+    log_odds = judge.bundle.log_odds(built.frame)
+    _, contributions = judge.bundle.contributions(built.frame)
+    columns = [str(entry["name"]) for entry in judge.bundle.columns]
+    infos = {info.name: info for info in built.infos}
+    reasons = make_reasons(built.frame, contributions, log_odds, columns, infos)
+    return {
+        "probability": to_probability(log_odds),
+        "log_odds": log_odds,
+        "model_version": str(judge.champion.version),
+        "bundle_sha256": judge.champion.bundle_sha256,
+        "reasons": [json.dumps(row, ensure_ascii=False) for row in reasons],
+    }
+
+
+def _ask_card(card: Scorecard | None, frame: pd.DataFrame) -> dict[str, Any]:
+    """Points, grade and coverage by the card; null without one."""
+    if card is None:
+        return {"points": np.nan, "grade": None, "coverage": np.nan, "card": None, "card_version": None}
+    points = card.score(frame)
+    answers = {name: points[name].to_numpy() for name in ("points", "grade", "coverage")}
+    return {**answers, "card": card.id, "card_version": str(card.version)}

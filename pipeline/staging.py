@@ -1,0 +1,116 @@
+"""Raw rows of a source in DuckDB, before anything is known about them."""
+
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+import duckdb
+import numpy as np
+import pyarrow as pa
+
+from pipeline.errors import ConfigError
+
+MEMORY_LIMIT = "2GB"
+ROW = "__row"
+"""Column of every raw table: the place of a row in what the source delivered."""
+
+
+def quote(name: str) -> str:
+    """Name as an SQL identifier."""
+    return '"' + name.replace('"', '""') + '"'
+
+
+def open_duckdb(spill: Path) -> duckdb.DuckDBPyConnection:
+    """Open a DuckDB that downloads nothing, stays within its memory and spills into a folder."""
+    connection = duckdb.connect(
+        config={
+            "memory_limit": MEMORY_LIMIT,
+            "temp_directory": str(spill),
+            "autoinstall_known_extensions": "false",
+            "autoload_known_extensions": "false",
+        }
+    )
+    connection.execute("SET TimeZone = 'UTC'")
+    connection.execute("SET enable_progress_bar = false")
+    connection.execute("SET python_enable_replacements = false")  # a table name is never a variable of ours
+    return connection
+
+
+@dataclass(frozen=True)
+class Delivered:
+    """What a source delivered for one table: the DuckDB type of each column, and how many rows."""
+
+    columns: Mapping[str, str]
+    rows: int
+
+
+def stage(connection: duckdb.DuckDBPyConnection, table: str, batches: Iterator[pa.RecordBatch]) -> Delivered:
+    """Load the batches of one table into `raw_<table>`, whatever their types.
+
+    Batches of different schemas (a source without types may deliver whole numbers first and text
+    later) are kept apart while loading and united at the end, where the wider type wins.
+
+    Returns
+    -------
+    Delivered
+        Names of columns in lower case, in the order in which the source delivers them. A column that is
+        always null counts as text.
+
+    """
+    runs: dict[pa.Schema, str] = {}
+    names: list[str] = []
+    start = 0
+    for batch in batches:
+        names = names or _column_names(table, batch.schema)
+        start = _append(connection, table, batch, names, runs, start)
+    return Delivered(_unite(connection, table, names, list(runs.values())), start)
+
+
+def _column_names(table: str, schema: pa.Schema) -> list[str]:
+    names = [name.lower() for name in schema.names]
+    twice = sorted({name for name in names if names.count(name) > 1})
+    if twice:
+        raise ConfigError(
+            f"tables.{table}.select delivers column '{twice[0]}' twice (names are compared in lower case). "
+            "Rename one of them with AS."
+        )
+    return names
+
+
+def _append(
+    connection: duckdb.DuckDBPyConnection,
+    table: str,
+    batch: pa.RecordBatch,
+    names: list[str],
+    runs: dict[pa.Schema, str],
+    start: int,
+) -> int:
+    """Append one batch to the run with its schema; return the place of the next row."""
+    columns = {n: c for n, c in zip(names, batch.columns, strict=True) if not pa.types.is_null(c.type)}
+    rows = pa.Table.from_pydict({ROW: np.arange(start, start + batch.num_rows), **columns})
+    connection.register("batch", rows)
+    if rows.schema in runs:
+        connection.execute(f"INSERT INTO {quote(runs[rows.schema])} SELECT * FROM batch")  # noqa: S608
+    else:
+        runs[rows.schema] = f"run_{table}_{len(runs)}"
+        connection.execute(f"CREATE TABLE {quote(runs[rows.schema])} AS SELECT * FROM batch")  # noqa: S608
+    connection.unregister("batch")
+    return start + int(batch.num_rows)
+
+
+def _unite(connection: duckdb.DuckDBPyConnection, table: str, names: list[str], runs: list[str]) -> dict[str, str]:
+    """Make `raw_<table>` of the runs and describe it."""
+    raw = quote(f"raw_{table}")
+    if len(runs) == 1:
+        connection.execute(f"ALTER TABLE {quote(runs[0])} RENAME TO {raw}")
+    else:
+        union = " UNION ALL BY NAME ".join(f"SELECT * FROM {quote(run)}" for run in runs)  # noqa: S608
+        connection.execute(f"CREATE TABLE {raw} AS {union}")
+        for run in runs:
+            connection.execute(f"DROP TABLE {quote(run)}")
+    described = connection.execute(f"DESCRIBE {raw}").fetchall()
+    types = {str(name): str(kind) for name, kind, *_ in described}
+    for name in names:
+        if name not in types:
+            connection.execute(f"ALTER TABLE {raw} ADD COLUMN {quote(name)} VARCHAR")
+    return {name: types.get(name, "VARCHAR") for name in names}

@@ -1,0 +1,162 @@
+"""From extracted tables to a training set, and from that to a registered model."""
+
+import tempfile
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+from numpy.typing import NDArray
+
+from features.build import FeatureFrame
+from features.errors import DataError
+from features.labels import build_labels
+from features.spine import build_spine
+from features.tables import CrmTables
+from features.targets import Target, local_midnight
+from models.bundle import save_bundle
+from models.recipe import Evaluation, RecipeSettings, evaluate, refit
+from models.split import split_test
+from models.training_set import TrainingSet, check_learnable, save_training_set
+from pipeline import __version__
+from pipeline.config import Config
+from pipeline.deployment import features_of, load_catalog, make_spine_plan, make_target
+from pipeline.ledger import Ledger
+from pipeline.plots import Subject, draw_all
+from pipeline.registry import set_champion
+from pipeline.tracking import log_training
+
+_SUBJECTS = {
+    "conversion": Subject("open deals of the test block", "deals", "deals won within the horizon"),
+    "churn": Subject("customers of the test block", "customers", "customers who left within the horizon"),
+}
+
+
+@dataclass(frozen=True)
+class Training:
+    """What a training of one target ended in; `version` is None when nothing was registered."""
+
+    target: str
+    evaluation: Evaluation
+    document: Mapping[str, Any]
+    version: int | None
+    bundle_sha256: str | None
+
+
+def make_training_set(config: Config, tables: CrmTables, name: str) -> TrainingSet:
+    """Features and ripe labels of a target's training spine.
+
+    Parameters
+    ----------
+    config : Config
+    tables : CrmTables
+    name : str
+        Target.
+
+    Returns
+    -------
+    TrainingSet
+        One row per ripe snapshot, sorted by (entity_id, as_of); group is the customer, so that no
+        split puts one customer on both sides (an entity without customer is its own group).
+
+    Raises
+    ------
+    DataError
+        If nobody is eligible, no label is ripe, or all labels are equal.
+
+    """
+    target = make_target(config, name)
+    spine = build_spine(tables, target, make_spine_plan(config, name))
+    label = _label(tables, spine, target)
+    ripe = ~np.isnan(label)
+    kept = spine[ripe].reset_index(drop=True)
+    built = features_of(config, tables, name, kept)
+    alone = f"{target.table} " + kept["entity_id"].astype(object)
+    rows = TrainingSet(
+        frame=built.frame[built.columns].reset_index(drop=True),
+        label=label[ripe],
+        time=kept["as_of"].to_numpy(dtype="datetime64[us]"),
+        horizon=target.horizon_days,
+        group=kept["customer_id"].astype(object).where(kept["customer_id"].notna(), alone).to_numpy(),
+        keys=kept[["entity_id", "as_of"]],
+        directions={info.name: info.direction[target.kind] for info in built.infos if target.kind in info.direction},
+        manifest=_describe(config, tables, target, built),
+    )
+    check_learnable(rows, f"ripe rows of target '{name}'")
+    return rows
+
+
+def _label(tables: CrmTables, spine: pd.DataFrame, target: Target) -> NDArray[np.float64]:
+    """Label of each row of the spine, NaN where it is censored; DataError if all are."""
+    if spine.empty:
+        return np.empty(0)
+    labels = build_labels(tables, spine, target)
+    if labels["label"].isna().all():
+        raise DataError(
+            f"Target '{target.name}': none of {len(labels):,} snapshots is ripe: the first label settles on "
+            f"{labels['settled_at'].min():%Y-%m-%d}, {target.horizon_days} days after its as_of plus the lateness of "
+            f"the outcome, and the data end on {tables.data_end:%Y-%m-%d}. Extract a longer history, or shorten "
+            "`horizons_days`."
+        )
+    return labels["label"].to_numpy(dtype=np.float64)
+
+
+def _describe(config: Config, tables: CrmTables, target: Target, built: FeatureFrame) -> dict[str, Any]:
+    """Where the rows of a training set come from."""
+    return {
+        "target": target.name,
+        "kind": target.kind,
+        "horizons_days": list(config.targets[target.name].horizons_days),
+        "data_end": tables.data_end.isoformat(),
+        "tables_sha256": tables.sha256,
+        "catalog_version": __version__,
+        "groups": [group.name for group in load_catalog(config)],
+        "skipped": dict(built.skipped),
+        "features": [asdict(info) for info in built.infos],
+    }
+
+
+def train_target(config: Config, tables: CrmTables, name: str, ledger: Ledger, config_path: Path) -> Training:
+    """Build the training set, choose and fit a model, and make it champion unless nothing beats the base rate.
+
+    The figures are those of the model fitted without the test block; what is registered is the same
+    choice refitted on all ripe rows with frozen settings. What was decided goes into the ledger.
+    """
+    rows = make_training_set(config, tables, name)
+    save_training_set(config.folder / "training" / name, rows)
+    pinned = config.targets[name].test_as_of
+    train, test = split_test(rows, None if pinned is None else local_midnight(pinned, tables.time_zone))
+    evaluation = evaluate(train, test, RecipeSettings(seed=config.seed))
+    document = evaluation.to_json()
+    figures = {"selected": evaluation.selected, "test": document["test"], "data_end": tables.data_end.isoformat()}
+    if evaluation.selected == "base_rate":
+        ledger.record_decision("train", name, "no_signal", figures)
+        return Training(name, evaluation, document, None, None)
+    version, sha256 = _register(config, name, rows, test, evaluation, config_path)
+    set_champion(config, name, version)
+    ledger.record_decision("train", name, "champion", {**figures, "version": version, "bundle_sha256": sha256})
+    return Training(name, evaluation, document, version, sha256)
+
+
+def _register(
+    config: Config, name: str, rows: TrainingSet, test: TrainingSet, evaluation: Evaluation, config_path: Path
+) -> tuple[int, str]:
+    """Refit the choice on all ripe rows, save it, and register it; its version and the hash of its bundle."""
+    fitted = refit(evaluation, rows)
+    facts = {**rows.manifest, **rows.describe()}
+    measured = {"evaluated_on": dict(evaluation.evaluated_on), "test": dict(evaluation.test)}
+    extras = {"config": config.model_dump(mode="json"), "training_set": facts, **measured}
+    with tempfile.TemporaryDirectory(prefix="leadsieve-") as folder:
+        bundle = Path(folder) / "bundle"
+        sha256 = save_bundle(bundle, fitted, extras)
+        pictures = draw_all(
+            Path(folder) / "plots",
+            evaluation.test_label,
+            evaluation.test_probability,
+            evaluation.fitted.importances(test.frame),
+            _SUBJECTS[config.targets[name].kind],
+        )
+        version = log_training(config, name, evaluation.to_json(), pictures, bundle, facts, rows.frame, config_path)
+    return version, sha256

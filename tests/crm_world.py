@@ -1,0 +1,85 @@
+"""A small CRM in SQLite, a config that writes to it, and scores: what the write-back tests share."""
+
+import json
+import sqlite3
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+
+from pipeline.config import Config
+from pipeline.ledger import Ledger, open_ledger
+
+DEALS = "CREATE TABLE deals (deal_id INTEGER PRIMARY KEY, name TEXT, score REAL, grade TEXT, why TEXT)"
+FIELDS = {"score": "probability", "grade": "grade", "why": "reasons_en"}
+
+
+def make_config(folder: Path, fields: Mapping[str, str] = FIELDS, **write_back: Any) -> Config:
+    """A deployment whose conversion scores go to the table `deals` of crm.db."""
+    mapping = {"target": "deals", "key": "deal_id", "fields": dict(fields), "decimals": 4}
+    section = {"sqlite": folder / "crm.db", "tables": {"conversion": mapping}, **write_back}
+    return Config.model_validate(
+        {
+            "name": "demo",
+            "state": folder,
+            "source": {"adapter": "sql", "sqlite": folder / "crm.db"},
+            "tables": {"deals": {"select": "SELECT 1"}},
+            "targets": {"conversion": {"kind": "conversion", "horizons_days": [90], "spine": {"grid": "month"}}},
+            "write_back": section,
+        }
+    )
+
+
+def make_crm(folder: Path, deals: Sequence[tuple[Any, ...]], table: str = DEALS) -> None:
+    """Make crm.db with deals (deal_id, name, score, grade, why)."""
+    run_sql(folder, table)
+    with sqlite3.connect(folder / "crm.db") as connection:
+        connection.executemany("INSERT INTO deals VALUES (?, ?, ?, ?, ?)", deals)
+
+
+def run_sql(folder: Path, statement: str, parameters: Sequence[Any] = ()) -> list[tuple[Any, ...]]:
+    """Run one statement in crm.db, as another program would."""
+    connection = sqlite3.connect(folder / "crm.db", isolation_level=None)
+    try:
+        return connection.execute(statement, parameters).fetchall()
+    finally:
+        connection.close()
+
+
+def read_deals(folder: Path) -> list[tuple[Any, ...]]:
+    """Rows (deal_id, score, grade, why) of the CRM, by id."""
+    return run_sql(folder, "SELECT deal_id, score, grade, why FROM deals ORDER BY deal_id")
+
+
+def make_scores(run_id: str, rows: Sequence[tuple[str, float | None, str | None, Sequence[str]]]) -> pd.DataFrame:
+    """Score frame of rows (entity_id, probability, grade, reasons in English)."""
+    records = [
+        {
+            "run_id": run_id,
+            "target": "conversion",
+            "horizon_days": 90,
+            "entity_id": entity,
+            "as_of": pd.Timestamp("2024-05-01"),
+            "probability": probability,
+            "log_odds": 0.5,
+            "points": 61.25,
+            "grade": grade,
+            "coverage": 0.8,
+            "model_version": "3",
+            "bundle_sha256": "ab" * 32,
+            "card": "conversion",
+            "card_version": "1",
+            "reasons": json.dumps([{"feature": "f", "en": phrase, "zh": "原因"} for phrase in phrases]),
+        }
+        for entity, probability, grade, phrases in rows
+    ]
+    return pd.DataFrame(records).astype({"probability": "float64"})
+
+
+def open_run(config: Config, *run_ids: str) -> Ledger:
+    """Ledger of a deployment in which scoring runs have been started."""
+    ledger = open_ledger(config.folder / "ledger.db")
+    for run_id in run_ids:
+        ledger.start_run(run_id, "score", {}, "name: demo")
+    return ledger

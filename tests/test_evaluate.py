@@ -1,0 +1,66 @@
+"""`leadsieve evaluate` on flat frames: one JSON document, a table for people, exit codes."""
+
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+import typer
+from test_recipe import simulate
+from typer.testing import CliRunner
+
+from features.errors import DataError
+from models.training_set import TrainingSet
+from pipeline.commands.evaluate import evaluate
+
+
+def write(path: Path, rows: TrainingSet) -> Path:
+    frame = rows.frame.assign(y=rows.label.astype(int), at=rows.time, who=rows.group)
+    if path.suffix == ".csv":
+        frame.to_csv(path, index=False)
+    else:
+        frame.to_parquet(path)
+    return path
+
+
+app = typer.Typer()
+app.command()(evaluate)
+
+
+def run(*arguments: Any) -> Any:
+    return CliRunner().invoke(app, [*map(str, arguments)], catch_exceptions=False)
+
+
+OPTIONS = ("--label", "y", "--time", "at", "--group", "who", "--horizon", 30)
+
+
+def test_json_is_one_document_with_the_promised_keys(tmp_path: Path) -> None:
+    train = write(tmp_path / "train.parquet", simulate(300))
+    result = run(train, write(tmp_path / "test.csv", simulate(200, seed=1)), *OPTIONS, "--json")
+    assert result.exit_code == 0
+    document = json.loads(result.stdout)
+    assert {"selected", "seconds", "test", "candidates"} <= set(document)
+    assert document["test"]["rows"] == 200
+    assert document["selected"] in [one["name"] for one in document["candidates"]]
+
+
+def test_people_get_a_table_and_the_notes(tmp_path: Path) -> None:
+    train = write(tmp_path / "train.parquet", simulate(200, snapshots=2))
+    result = run(train, write(tmp_path / "test.parquet", simulate(200, seed=1)), *OPTIONS)
+    assert result.exit_code == 0
+    assert "Selected: logistic" in result.stdout
+    assert "200 test rows, base rate" in result.stdout
+    assert "2 distinct times: candidates were compared on grouped folds." in " ".join(result.stdout.split())
+
+
+def test_no_signal_is_an_answer_and_no_failure(tmp_path: Path) -> None:
+    train = write(tmp_path / "train.parquet", simulate(300, strength=0.0))
+    result = run(train, write(tmp_path / "test.parquet", simulate(200, seed=1, strength=0.0)), *OPTIONS)
+    assert result.exit_code == 0
+    assert "Nothing beats the base rate beyond noise" in result.stdout
+
+
+def test_a_wrong_column_is_a_data_error(tmp_path: Path) -> None:
+    train = write(tmp_path / "train.parquet", simulate(100))
+    with pytest.raises(DataError, match="label column 'Y' is missing"):
+        run(train, train, "--label", "Y")
