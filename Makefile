@@ -17,7 +17,7 @@ KILLS ?= 20
 
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
-.PHONY: help setup demo test check licences bench laws kills lock clean
+.PHONY: help setup demo test check licences bench laws mutants kills lock clean
 
 help:  ## Print the targets
 	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "make %-9s %s\n", $$1, $$2 }' Makefile
@@ -43,6 +43,9 @@ bench: $(READY)  ## Run the benchmarks
 
 laws: $(READY)  ## Run the laws of time on many more drawn worlds, about a quarter of an hour (LAWS=50 sets how many)
 	@LEADSIEVE_LAWS=$(LAWS) $(BIN)/pytest -rs tests/test_laws.py $(ARGS)
+
+mutants: $(READY)  ## Seed faults into the rules of time, one at a time; every one must be caught by a test
+	@$(BIN)/python tests/run_mutants.py $(ARGS)
 
 kills: $(READY)  ## Kill the nightly job at random moments and compare what the CRM holds in the end (KILLS=20)
 	@[ -d .leadsieve/demo/bundles ] || $(BIN)/leadsieve demo

@@ -83,10 +83,12 @@ def build_features(tables: CrmTables, spine: pd.DataFrame, catalog: Sequence[Gro
             if isinstance(group, PooledGroup) and group.name not in skipped
         ]
         infos = [info for part in parts for info in part.infos]
+        _check_names(infos)
         snapshots = _join(database, spine_rows, parts)
         for group in catalog:
             if isinstance(group, DerivedGroup):
                 snapshots = _derive(snapshots, group, infos, skipped)
+        _check_names(infos)
         order = {group.name: place for place, group in enumerate(catalog)}
         infos.sort(key=lambda info: order[info.group])
         frame = database.frame(snapshots.select(*SPINE_KEY, *(info.name for info in infos)).order_by(SPINE_KEY))
@@ -109,6 +111,25 @@ def _numbered(spine: pd.DataFrame, entity: Entity) -> pd.DataFrame:
     if entity == "deals":
         rows["deal_id"] = rows["entity_id"]
     return rows
+
+
+def _check_names(infos: Sequence[FeatureInfo]) -> None:
+    """Check that names are unique and that phrases can be filled in."""
+    seen: dict[str, str] = {}
+    for info in infos:
+        if info.name in seen:
+            raise DataError(
+                f"Feature '{info.name}' is in group '{seen[info.name]}' and in group '{info.group}'. Rename one."
+            )
+        seen[info.name] = info.group
+        try:
+            info.en.format(value=1.0 if info.kind == "number" else "x")
+            info.zh.format(value=1.0 if info.kind == "number" else "x")
+        except (LookupError, ValueError) as error:
+            raise DataError(
+                f"Feature '{info.name}' of group '{info.group}' has a phrase that cannot be filled in "
+                f"({type(error).__name__}: {error}). Use {{value}}, and only that."
+            ) from None
 
 
 def _reduce(database: Database, spine: Any, one: Pass) -> _Part:

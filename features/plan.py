@@ -1,5 +1,6 @@
 """Which feature groups run in which pass over which table, and which cannot run here at all."""
 
+import difflib
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -47,6 +48,7 @@ def plan_passes(tables: CrmTables, catalog: Iterable[Group], entity: Entity) -> 
     dict of group or feature to the reason why this deployment does not have it
 
     """
+    check_catalog(catalog)
     skipped: dict[str, str] = {}
     buckets: dict[tuple[str, str], list[FeatureGroup]] = {}
     for group in catalog:
@@ -64,6 +66,22 @@ def plan_passes(tables: CrmTables, catalog: Iterable[Group], entity: Entity) -> 
         _make_pass(tables.tables[table], groups, skipped, tables.stages) for (table, _), groups in buckets.items()
     ]
     return [one for one in passes if one.names], skipped
+
+
+def check_catalog(catalog: Iterable[Group]) -> None:
+    """Check that every group names a canonical table.
+
+    Raises
+    ------
+    DataError
+        With the nearest known name.
+
+    """
+    for group in catalog:
+        if not isinstance(group, DerivedGroup) and group.table not in TABLES:
+            near = difflib.get_close_matches(group.table, TABLES, n=1)
+            hint = f"Did you mean '{near[0]}'?" if near else f"Known tables: {', '.join(TABLES)}."
+            raise DataError(f"Feature group '{group.name}' reads table '{group.table}', which does not exist. {hint}")
 
 
 def _cannot_join(tables: CrmTables, group: FeatureGroup, entity: Entity) -> str | None:

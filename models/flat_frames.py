@@ -93,14 +93,16 @@ def _to_rows(
     kept = ~np.isnan(y)
     frame = frame[kept].reset_index(drop=True)
     times = _read_time(frame, time, path) if time else None
+    read = _feature_columns(frame[features], times)
+    left_out = ", ".join(name for name in features if name not in read)
     groups = frame[group].astype("str").to_numpy(dtype=object) if group else None
     return TrainingSet(
-        frame=_feature_columns(frame[features], times),
+        frame=read,
         label=y[kept],
         time=times,
         horizon=horizon,
         group=groups,
-        manifest={"source": path.name, "censored": int((~kept).sum())},
+        manifest={"source": path.name, "censored": int((~kept).sum()), "left_out": left_out},
     )
 
 

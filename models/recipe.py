@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
+from features.errors import DataError
 from models import blend
 from models.base_rate import BaseRate
 from models.boosted_trees import BoostedTrees
@@ -138,6 +139,45 @@ def _measure_trial(trial: Trial, rows: CodedRows, at: Any, settings: RecipeSetti
     return {"name": trial.name, "setting": dict(trial.setting), **figures, **refused}
 
 
+def _is_constant(fitted: FittedModel, rows: TrainingSet) -> bool:
+    return fitted.choice.name != "base_rate" and float(np.ptp(fitted.bundle.raw_log_odds(rows.frame))) < 1e-9
+
+
+def _choose_and_fit(
+    trials: Sequence[Trial], train: TrainingSet, rows: CodedRows, folds: Folds
+) -> tuple[FittedModel, tuple[str, ...]]:
+    """Select, calibrate and fit; a candidate that ends in one score for everybody is passed over."""
+    at = joined_rows(folds)
+    refused: list[str] = []
+    labels = [rows.label[fold.valid] for fold in folds.folds]
+    left = list(trials)
+    while True:
+        trial = select(left, rows.label[at], rows.group[at])
+        calibrator = IDENTITY if trial.is_constant else choose_calibrator(trial.log_odds, labels, folds)
+        fitted = fit_choice(Choice(trial.name, trial.setting, calibrator), train)
+        if not _is_constant(fitted, train):
+            return fitted, tuple(refused)
+        refused.append(f"{trial.name} was passed over: fitted on all training rows it gives everybody the same score.")
+        left.remove(trial)
+
+
+def _notes(train: TrainingSet, test: TrainingSet) -> list[str]:
+    """What a reader of the figures should know about the rows."""
+    notes = []
+    for what, rows in (("training", train), ("test", test)):
+        if rows.manifest.get("censored"):
+            notes.append(f"{rows.manifest['censored']:,} {what} rows have no label yet and were left out.")
+    if train.manifest.get("left_out"):
+        notes.append(f"Dates without a date in time to relate them to were left out: {train.manifest['left_out']}.")
+    if train.time is not None and test.time is not None and train.time.dtype.kind == "M":
+        late = int((train.time + np.timedelta64(train.horizon, "D") > test.time.min()).sum())
+        if late:
+            notes.append(
+                f"The horizon of {late:,} training rows ends after the test begins: their labels were not known then."
+            )
+    return notes
+
+
 def evaluate(train: TrainingSet, test: TrainingSet, settings: RecipeSettings = RecipeSettings()) -> Evaluation:
     """Run the recipe on training rows and measure the result on test rows.
 
@@ -159,13 +199,10 @@ def evaluate(train: TrainingSet, test: TrainingSet, settings: RecipeSettings = R
     labels = [rows.label[fold.valid] for fold in folds.folds]
     trials = _try_all(rows, folds, labels)
     at = joined_rows(folds)
-    trial = select(trials, rows.label[at], rows.group[at])
-    calibrator = IDENTITY if trial.is_constant else choose_calibrator(trial.log_odds, labels, folds)
-    choice = Choice(trial.name, trial.setting, calibrator)
-    fitted = fit_choice(choice, train)
+    fitted, refused = _choose_and_fit(trials, train, rows, folds)
     probability = fitted.bundle.predict(test.frame)
     return Evaluation(
-        choice=choice,
+        choice=fitted.choice,
         fitted=fitted,
         candidates=[_measure_trial(one, rows, at, settings) for one in trials],
         test=measure(test.label, probability, test.group, settings.resamples, settings.seed),
@@ -173,14 +210,26 @@ def evaluate(train: TrainingSet, test: TrainingSet, settings: RecipeSettings = R
         test_probability=probability,
         evaluated_on=test.describe(),
         folds=f"{len(folds.folds)} {folds.kind}",
-        notes=folds.notes,
+        notes=(*folds.notes, *refused, *_notes(train, test)),
         seconds=time.monotonic() - started,
     )
 
 
 def refit(evaluation: Evaluation, rows: TrainingSet) -> FittedModel:
-    """Fit the chosen model, settings frozen, on all ripe rows; the figures stay those of the evaluation."""
+    """Fit the chosen model, settings frozen, on all ripe rows; the figures stay those of the evaluation.
+
+    Raises
+    ------
+    DataError
+        If there is nothing to learn from, or the model gives everybody the same score.
+
+    """
     fitted = fit_choice(evaluation.choice, rows)
+    if _is_constant(fitted, rows):
+        raise DataError(
+            f"Refitted on all {len(rows):,} ripe rows, {evaluation.selected} gives everybody the same score. "
+            "Check that the newest rows have their features, then train again."
+        )
     facts = {
         "selected": evaluation.selected,
         "setting": dict(evaluation.choice.setting),

@@ -14,7 +14,9 @@ SIMPLEST_FIRST = ("base_rate", "single_column", "logistic", "lightgbm", "blend")
 NOISE = 1.0
 """Standard errors by which a simpler candidate may trail."""
 NO_SIGNAL_NOISE = 2.0
-"""Standard errors by which the best must beat the base rate: about one chance in forty to learn noise."""
+"""Standard errors by which a candidate must beat the base rate: about one chance in forty to learn noise."""
+WORTH_HAVING = 0.005
+"""Share of the base rate's log loss that a candidate must save: with many rows less is real, and still no use."""
 
 
 def clustered_error(values: Floats, group: NDArray[np.int64]) -> float:
@@ -40,10 +42,58 @@ def trails(worse: Floats, better: Floats, group: NDArray[np.int64], noise: float
     return float(difference.mean()) > noise * clustered_error(difference, group)
 
 
-def _choose(trials: Mapping[str, Trial], losses: Mapping[str, Floats], group: NDArray[np.int64]) -> Trial | None:
+def _placements(score: Floats, label: Floats) -> tuple[float, Floats]:
+    """AUC of a fold, and how far each row moves it."""
+    positive = label > 0.5
+    high, low = np.sort(score[positive]), np.sort(score[~positive])
+    above = np.searchsorted(low, score[positive], "left") + np.searchsorted(low, score[positive], "right")
+    below = np.searchsorted(high, score[~positive], "left") + np.searchsorted(high, score[~positive], "right")
+    auc = float(above.mean()) / (2.0 * len(low))
+    moves = np.empty(len(label))
+    moves[positive] = (above / (2.0 * len(low)) - auc) / len(high)
+    moves[~positive] = (1.0 - below / (2.0 * len(high)) - auc) / len(low)
+    return auc, moves
+
+
+def ranks_beyond_noise(parts: Sequence[Floats], label: Floats, group: NDArray[np.int64], noise: float) -> bool:
+    """Whether the AUC within folds is above one half by more than `noise` standard errors.
+
+    Folds weigh by their rows; a fold with a single class says nothing. The standard error is the
+    larger of the one between groups and the one of a score without any signal.
+    """
+    ends = np.cumsum([len(part) for part in parts])[:-1]
+    folds = [
+        (part, one, who)
+        for part, one, who in zip(parts, np.split(label, ends), np.split(group, ends), strict=True)
+        if 0 < one.sum() < len(one)
+    ]
+    rows = sum(len(one) for _, one, _ in folds)
+    excess, chance, moves = 0.0, 0.0, np.zeros(int(group.max()) + 1)
+    for part, one, who in folds:
+        auc, moved = _placements(part, one)
+        share, positives = len(one) / rows, float(one.sum())
+        excess += share * (auc - 0.5)
+        chance += share**2 * (len(one) + 1) / (12.0 * positives * (len(one) - positives))
+        moves += np.bincount(who, weights=share * moved, minlength=len(moves))
+    return excess > noise * float(np.sqrt(max(chance, (moves**2).sum())))
+
+
+def _has_signal(trial: Trial, losses: Mapping[str, Floats], label: Floats, group: NDArray[np.int64]) -> bool:
+    """Whether a candidate saves enough on the base rate, and beyond noise: in log loss, or else in ranking."""
+    base, own = losses["base_rate"], losses[trial.name]
+    if float((base - own).mean()) < WORTH_HAVING * float(base.mean()):
+        return False
+    return trails(base, own, group, NO_SIGNAL_NOISE) or ranks_beyond_noise(
+        trial.log_odds, label, group, NO_SIGNAL_NOISE
+    )
+
+
+def _choose(
+    trials: Mapping[str, Trial], losses: Mapping[str, Floats], label: Floats, group: NDArray[np.int64]
+) -> Trial | None:
     """Return the simplest trial not beaten beyond noise; None if nothing beats the base rate beyond noise."""
     candidates = [name for name in losses if not trials[name].is_constant]
-    beating = [name for name in candidates if trails(losses["base_rate"], losses[name], group, NO_SIGNAL_NOISE)]
+    beating = [name for name in candidates if _has_signal(trials[name], losses, label, group)]
     if not beating:
         return None
     best = min(beating, key=lambda name: float(losses[name].mean()))
@@ -71,4 +121,4 @@ def select(trials: Sequence[Trial], label: Floats, group: NDArray[np.int64]) -> 
     by_name = {trial.name: trial for trial in trials}
     free = {trial.name: _losses(trial.level_free, label) for trial in trials}
     raw = {trial.name: _losses(trial.log_odds, label) for trial in trials}
-    return _choose(by_name, free, group) or _choose(by_name, raw, group) or by_name["base_rate"]
+    return _choose(by_name, free, label, group) or _choose(by_name, raw, label, group) or by_name["base_rate"]

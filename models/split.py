@@ -19,6 +19,12 @@ TIME_BLOCKS = 12
 TRAIN_SHARES = (0.25, 0.15)
 MIN_OF_EACH_CLASS = 5
 TEST_ROWS, TEST_OF_EACH_CLASS = 200, 20
+MAX_FOLD_ROWS = 20_000
+"""Rows a fold is fitted on, and rows it predicts, at most: comparing needs no more."""
+EAST_OF_UTC = np.timedelta64(14, "h")
+"""Local midnight of the easternmost time zone comes this much earlier."""
+CLOCK_CHANGE = pd.Timedelta(hours=2)
+"""The next month's snapshot may come this much early where clocks were put forward in between."""
 
 
 @dataclass(frozen=True)
@@ -52,7 +58,8 @@ def _clock(rows: TrainingSet) -> tuple[NDArray[Any], Any]:
 
 
 def _months(time: NDArray[Any]) -> NDArray[np.int64]:
-    return time.astype("datetime64[M]").astype(np.int64)
+    """Calendar month of each time; a local month start is never counted to the month before it in UTC."""
+    return (time + EAST_OF_UTC).astype("datetime64[M]").astype(np.int64)
 
 
 def _both_classes(label: NDArray[np.float64], count: int) -> bool:
@@ -93,7 +100,7 @@ def _pinned_block(rows: TrainingSet, test_as_of: date) -> NDArray[np.bool_]:
     time = np.asarray(rows.time)
     begin = pd.Timestamp(test_as_of)
     end = begin + pd.DateOffset(months=1)
-    inside = (time >= begin.to_datetime64()) & (time < end.to_datetime64())
+    inside = (time >= begin.to_datetime64()) & (time < (end - CLOCK_CHANGE).to_datetime64())
     if not inside.any():
         raise DataError(
             f"No ripe rows in the pinned test block [{begin.date()}, {end.date()}); ripe rows run from "
@@ -179,6 +186,20 @@ def _apart(rows: TrainingSet, folds: list[Fold]) -> tuple[int, ...]:
     return tuple(reversed(kept))
 
 
+def _thin_out(rows: TrainingSet, at: Positions, seed: int) -> Positions:
+    """Draw whole groups until a fold has few enough rows; rows stay in their order."""
+    if len(at) <= MAX_FOLD_ROWS:
+        return at
+    group = row_groups(rows.take(at))
+    order = np.random.default_rng(seed).permutation(int(group.max()) + 1)
+    size = np.bincount(group)[order].cumsum()
+    return at[np.isin(group, order[: max(1, int((size <= MAX_FOLD_ROWS).sum()))])]
+
+
+def _thin_folds(rows: TrainingSet, folds: list[Fold], seed: int) -> tuple[Fold, ...]:
+    return tuple(Fold(_thin_out(rows, fold.train, seed), _thin_out(rows, fold.valid, seed)) for fold in folds)
+
+
 def row_groups(rows: TrainingSet) -> NDArray[np.int64]:
     """Return the group of each row as a code; without a group column identical rows are one group."""
     if rows.group is not None:
@@ -214,15 +235,16 @@ def make_folds(rows: TrainingSet, seed: int = 0) -> Folds:
 
     With three or more distinct times: rolling origin, each fold fitted on the rows with
     time + horizon <= its begin. Where the gap leaves fewer than two such folds, and with fewer
-    times, folds are grouped: by the group column, or by identical rows.
+    times, folds are grouped: by the group column, or by identical rows. Large folds are thinned out
+    by whole groups.
     """
     distinct = 0 if rows.time is None else len(np.unique(rows.time))
     if distinct < 3:
         note = () if rows.time is None else (f"{distinct} distinct times: candidates were compared on grouped folds.",)
-        return Folds("grouped", tuple(_grouped_folds(rows, seed)), note)
+        return Folds("grouped", _thin_folds(rows, _grouped_folds(rows, seed), seed), note)
     folds = _time_folds(rows)
     gap = f"A gap of {rows.horizon} (the horizon) leaves {len(folds)} usable time folds of the training rows"
     if len(folds) < 2:
         why = f"{gap}: candidates were compared on grouped folds, which do not show change over time."
-        return Folds("grouped", tuple(_grouped_folds(rows, seed)), (why,))
-    return Folds("time", tuple(folds), () if len(folds) >= 3 else (f"{gap}.",), _apart(rows, folds))
+        return Folds("grouped", _thin_folds(rows, _grouped_folds(rows, seed), seed), (why,))
+    return Folds("time", _thin_folds(rows, folds, seed), () if len(folds) >= 3 else (f"{gap}.",), _apart(rows, folds))

@@ -83,7 +83,7 @@ class TableMapping(Section):
     """One canonical table: the SELECT that delivers it and the clocks of its rows."""
 
     select: str
-    known_at: str | None = Field(None, description="a column, 'first_seen', or null for the row's own time")
+    known_at: str | None = Field(None, description="the column that says when a row became known; null: its own time")
     static: tuple[str, ...] = Field((), description="columns that are true since creation and never change")
     tracked: tuple[str, ...] = Field((), description="columns whose history is in attribute_changes")
     history_since: dict[str, date] = Field({}, description="tracked column: before this day its value is unknown")
@@ -129,7 +129,7 @@ class Target(Section):
     kind: Literal["conversion", "churn"]
     by: Literal["orders"] | None = Field(None, description="churn: what counts as staying")
     lookback_days: int | None = Field(None, gt=0, description="churn: an order within, null = ever")
-    horizons_days: tuple[int, ...] = Field(min_length=1, description="the first is primary: graded and written")
+    horizons_days: tuple[int, ...] = Field(min_length=1, max_length=1, description="days that a label looks forward")
     settle_days: int | None = Field(None, ge=0, description="default: the p95 lateness of the outcome")
     spine: Spine
     test_as_of: date | None = Field(None, description="pinned test block; default: the newest ripe one")

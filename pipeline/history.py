@@ -3,7 +3,8 @@
 
 A version holds for `known_at < as_of <= known_until`. Two clocks matter: a change that became known
 late does not overwrite a value that occurred after it. What a tracked column was before its first
-change is that change's old value, never today's.
+change is the old value of the change that was known first: never today's value, and never a value
+that only a change known later tells of.
 """
 
 from dataclasses import dataclass
@@ -84,13 +85,15 @@ def _day_start(day: date, zone: str) -> datetime:
 
 
 def _changes_of(plan: TablePlan) -> str:
-    """Changes of tracked columns, each with its place in the order of occurring; known when the entity is, or later."""
+    """Changes of tracked columns: `place` in the order of occurring, `turn` in that of becoming known."""
     fields = ", ".join(f"'{column}'" for column in plan.mapping.tracked)
     return (
         f"SELECT changes.entity_id, field, old_value, new_value, "
         f"greatest(changes.{KNOWN_AT}, entities.{KNOWN_AT}) AS moment, "
         f"row_number() OVER (PARTITION BY changes.entity_id, field "
-        f"ORDER BY changes.occurred_at, changes.{KNOWN_AT}, changes.{ROW}) AS place "
+        f"ORDER BY changes.occurred_at, changes.{KNOWN_AT}, changes.{ROW}) AS place, "
+        f"row_number() OVER (PARTITION BY changes.entity_id, field "
+        f"ORDER BY changes.{KNOWN_AT}, changes.occurred_at, changes.{ROW}) AS turn "
         f"FROM {_CHANGES} AS changes JOIN {quote(f'typed_{plan.name}')} AS entities "
         f"ON entities.{quote(str(plan.spec.key))} = changes.entity_id "
         f"WHERE table_name = '{plan.name}' AND field IN ({fields})"
@@ -108,7 +111,7 @@ def _events(plan: TablePlan, tracked: list[_Tracked]) -> str:
         f"max_by({{'v': {one.new_value}}}, place) FILTER (WHERE {one.is_it}) AS {one.name}" for one in tracked
     )
     olds = ", ".join(
-        f"any_value({{'v': {one.old_value}}}) FILTER (WHERE {one.is_it} AND place = 1) AS {one.name}" for one in tracked
+        f"any_value({{'v': {one.old_value}}}) FILTER (WHERE {one.is_it} AND turn = 1) AS {one.name}" for one in tracked
     )
     opening = ", ".join(f"coalesce(olds.{one.name}, {{'v': entities.{one.name}}}) AS {one.name}" for one in tracked)
     nothing = ", ".join("NULL" for _ in tracked)
@@ -203,6 +206,8 @@ def _disagreeing(connection: duckdb.DuckDBPyConnection, plan: TablePlan, tracked
 
 def count_strangers(connection: duckdb.DuckDBPyConnection, plans: list[TablePlan]) -> list[str]:
     """Warnings about changes that no entity table can use: other tables, other columns, unknown entities."""
+    if not plans:
+        return []
     names = ", ".join(f"'{plan.name}'" for plan in plans)
     tracked = ", ".join(["''", *(f"'{plan.name}.{column}'" for plan in plans for column in plan.mapping.tracked)])
     known = " OR ".join(

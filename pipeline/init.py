@@ -152,6 +152,9 @@ def check_names(name: str, url_env: str | None) -> None:
         )
 
 
+_STAGES = ("stages: []        # CHECK: deal stages in order, as [new, demo, offer]; none: no stage features",)
+
+
 def _day_after(moment: datetime) -> str:
     return f"{moment + timedelta(days=1):%Y-%m-%d}"
 
@@ -165,6 +168,7 @@ def _draft(name: str, source: list[str], found: list[FoundTable], guesses: dict[
         f"name: {name}",
         "time_zone: UTC    # CHECK: the zone of times that name none, such as Europe/Berlin",
         "currency: EUR     # CHECK: one per deployment",
+        *(_STAGES if "stage_changes" in guesses else ()),
         "",
         "source:",
         *source,

@@ -162,8 +162,6 @@ def plan_table(spec: TableSpec, mapping: TableMapping, delivered: Mapping[str, s
 
 def _known_source(mapping: TableMapping, delivered: Mapping[str, str]) -> str | None:
     """Column that says when a row became known; None for the row's own time."""
-    if mapping.known_at == "first_seen":
-        return None
     return mapping.known_at or (KNOWN_AT if KNOWN_AT in delivered else None)
 
 
@@ -231,7 +229,7 @@ def _mistakes(spec: TableSpec, mapping: TableMapping, delivered: Mapping[str, st
         "tracked": mapping.tracked,
         "revealed": (*mapping.revealed, *mapping.revealed.values()),
     }
-    if mapping.known_at not in (None, "first_seen"):
+    if mapping.known_at is not None:
         named["known_at"] = (str(mapping.known_at),)
     return [
         f"tables.{spec.name}.{key} names column '{column}', the SELECT delivers {', '.join(delivered)}."

@@ -31,7 +31,8 @@ def open_duckdb(spill: Path) -> duckdb.DuckDBPyConnection:
         }
     )
     connection.execute("SET TimeZone = 'UTC'")
-    connection.execute("SET enable_progress_bar = false")
+    if connection.execute("SELECT current_setting('enable_progress_bar')").fetchall() != [(False,)]:
+        connection.execute("SET enable_progress_bar = false")  # a notebook without ipywidgets refuses it and has none
     connection.execute("SET python_enable_replacements = false")  # a table name is never a variable of ours
     return connection
 

@@ -96,6 +96,7 @@ def check_rows(connection: duckdb.DuckDBPyConnection, plan: TablePlan, period: P
         table.check_late(counts, found)
         table.check_outside(counts, found)
         table.warn_undated(counts, found)
+        table.check_outcomes(found)
     elif plan.name in NEVER_EMPTY:
         found.problems.append(
             f"Table '{plan.name}': the SELECT delivers no rows, expected at least one. Check that the source is "
@@ -180,6 +181,18 @@ class _Table:
             f"({self.rows.shown(key, repeated)}), expected one row for each. Group or filter the rows in "
             f"tables.{self.name}.select."
         )
+
+    def check_outcomes(self, found: Findings) -> None:
+        """Deals end won or lost, in these words: labels and features count on it."""
+        if self.name != "deals":
+            return
+        strange = "outcome NOT IN ('won', 'lost')"
+        if count := self.rows.counts({"strange": strange})["strange"]:
+            found.problems.append(
+                f"Table 'deals': {count:,} rows have another outcome than 'won', 'lost' or null "
+                f"({self.rows.shown('outcome', strange)}). Translate it in tables.deals.select, for example with "
+                "CASE stage WHEN 'Closed Won' THEN 'won' WHEN 'Closed Lost' THEN 'lost' END."
+            )
 
     def check_late(self, counts: Mapping[str, int], found: Findings) -> None:
         time = self.plan.spec.time

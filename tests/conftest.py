@@ -9,6 +9,7 @@ from typing import Any
 
 import pyarrow as pa
 import pytest
+from small_crm import CUSTOMERS, SIMPLE, Answer, World, copy_world, only_candidates, write_configs
 
 from features.tables import TABLES, CrmTables, load_tables
 from pipeline.adapters.memory import MemorySource
@@ -42,6 +43,28 @@ def public_data() -> Callable[[str], Path]:
         return DATA
 
     return find
+
+
+@pytest.fixture(scope="session")
+def demo_answer(tmp_path_factory: pytest.TempPathFactory) -> tuple[World, Answer]:
+    """A world in which `leadsieve demo` has run, and what it printed."""
+    world = write_configs(tmp_path_factory.mktemp("small"))
+    with only_candidates(*SIMPLE):
+        answer = world.run("demo", "--customers", str(CUSTOMERS))
+    assert answer.code == 0, answer.err
+    return world, answer
+
+
+@pytest.fixture(scope="session")
+def finished(demo_answer: tuple[World, Answer]) -> World:
+    """A small CRM, extracted, trained, scored and written back; shared, so nobody changes it."""
+    return demo_answer[0]
+
+
+@pytest.fixture
+def world(finished: World, tmp_path: Path) -> World:
+    """A copy of `finished` to do anything with."""
+    return copy_world(finished, tmp_path / "small")
 
 
 def read_rows(table: str, rows: Rows) -> pa.Table:

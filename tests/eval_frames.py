@@ -5,6 +5,7 @@ folds.csv) and a README.md with the peers' figures. Nothing here tells the recip
 """
 
 import json
+import os
 import sys
 import tempfile
 from collections.abc import Iterator
@@ -19,7 +20,7 @@ from models.flat_frames import read_flat_frames
 from models.metrics import log_losses, measure
 from models.recipe import RecipeSettings, evaluate
 
-DEFAULT = Path(__file__).resolve().parents[2] / "shared" / "data" / "frames"
+DATA = Path(os.environ.get("LEADSIEVE_DATA", Path(__file__).resolve().parents[2] / "shared" / "data"))
 
 
 class Result(NamedTuple):
@@ -83,7 +84,7 @@ def read_peers(readme: Path, title: str) -> pd.DataFrame:
 
 def main() -> None:
     """Print one line per task."""
-    folder = Path(sys.argv[1]) if len(sys.argv) > 1 else DEFAULT
+    folder = Path(sys.argv[1]) if len(sys.argv) > 1 else DATA / "frames"
     if not (folder / "README.md").is_file():
         raise SystemExit(f"{folder} is absent: the frames are not part of the project. Pass their folder.")
     aucs, losses = read_peers(folder / "README.md", "ROC AUC"), read_peers(folder / "README.md", "log loss")

@@ -16,6 +16,7 @@ from features.errors import DataError
 from features.tables import load_tables
 from pipeline import extract as extract_module
 from pipeline import table_store
+from pipeline.errors import ConfigError
 
 CUSTOMERS = """
     customer_id  created_at  region
@@ -176,11 +177,10 @@ def test_known_at_comes_from_the_column_that_the_config_names(tmp_path):
     assert "synced_at" not in tables.tables["orders"].columns
 
 
-def test_first_seen_is_the_time_of_the_row(tmp_path):
+def test_a_known_at_that_is_not_delivered_is_refused(tmp_path):
     orders = "order_id  occurred_at  known_at  customer_id  amount\nO1  2024-02-01  2024-02-07  C1  10"
-    report = extract_world(tmp_path, {"orders": {"known_at": "first_seen"}}, customers=CUSTOMERS, orders=orders)
-    assert rows(load_tables(report.folder), "orders", "known_at") == [(datetime(2024, 2, 1),)]
-    assert report.tables[1].left_out == {"known_at": "known_at is taken from the time of the row"}
+    with pytest.raises(ConfigError, match=r"tables\.orders\.known_at names column 'first_seen'"):
+        extract_world(tmp_path, {"orders": {"known_at": "first_seen"}}, customers=CUSTOMERS, orders=orders)
 
 
 def test_a_value_that_is_filled_later_has_its_own_clock(tmp_path):

@@ -229,6 +229,18 @@ def test_purchase_days_gaps_and_returns_by_hand(tmp_path: Path) -> None:
     assert {name: row[name] for name in answers} == answers
 
 
+def test_a_customer_without_purchases_has_no_rates(tmp_path: Path) -> None:
+    tables = make_tables(tmp_path, customers=customers("C1", "C2"), orders="""
+        order_id  occurred_at  customer_id  amount  quantity
+        O1        2024-01-10   C2           100     1
+    """)  # fmt: skip
+    row = snapshot(tables, "C1", "2024-03-10")
+    assert (row["orders_count"], row["orders_amount_90d"]) == (0, 0)
+    assert row[["orders_monthly_rate", "orders_trend_90d", "orders_amount_mean", "orders_silence_ratio"]].isna().all()
+    bought = snapshot(tables, "C2", "2024-03-10")  # one purchase day in 60 days, none of the repeats
+    assert (bought["orders_monthly_rate"], bought["orders_amount_mean"]) == (0.5, 100)
+
+
 def test_stages_follow_the_order_of_the_config(tmp_path: Path) -> None:
     tables = make_tables(
         tmp_path,

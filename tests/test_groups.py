@@ -135,3 +135,42 @@ def test_phrases_of_every_feature_can_be_filled_in(tables: CrmTables) -> None:
         value = 0.5 if info.kind == "number" else "x"
         assert info.en.format(value=value), info.name
         assert info.zh.format(value=value), info.name
+
+
+def test_a_misspelt_table_is_named_with_the_nearest_one(tables: CrmTables) -> None:
+    @feature_group("invoicez")
+    def debts(invoices: Any) -> FeatureDict:
+        return {"x": Feature(invoices.amount.sum(), 0, "currency", "{value}", "{value}")}
+
+    with pytest.raises(DataError, match=r"reads table 'invoicez', which does not exist\. Did you mean 'invoices'"):
+        build(tables, debts)
+
+
+def test_two_features_of_one_name_are_refused(tables: CrmTables) -> None:
+    @feature_group("orders")
+    def first(orders: Any) -> FeatureDict:
+        return {"orders_sum": Feature(orders.amount.sum(), 0, "currency", "{value}", "{value}")}
+
+    @feature_group("customers")
+    def second(customers: Any) -> FeatureDict:
+        return {"orders_sum": Feature(customers.row.count(), 0, "currency", "{value}", "{value}")}
+
+    with pytest.raises(DataError, match="Feature 'orders_sum' is in group 'first' and in group 'second'"):
+        build(tables, first, second)
+
+
+def test_a_phrase_with_another_field_than_value_is_refused(tables: CrmTables) -> None:
+    @feature_group("orders")
+    def wrong(orders: Any) -> FeatureDict:
+        return {"orders_sum": Feature(orders.amount.sum(), 0, "currency", "{valu}", "{value}")}
+
+    with pytest.raises(DataError, match="'orders_sum' of group 'wrong' has a phrase that cannot be filled in"):
+        build(tables, wrong)
+
+
+def test_public_functions_can_be_imported_from_the_package() -> None:
+    import features
+
+    assert features.build_features is build_features
+    with pytest.raises(AttributeError, match="module 'features' has no attribute 'build_everything'"):
+        _ = features.build_everything

@@ -71,7 +71,15 @@ def test_a_change_known_late_does_not_overwrite_one_that_occurred_after_it(tmp_p
         change("2024-02-01", "anna", "boris", known_at="2024-04-01"),  # occurred first, known last
         change("2024-03-01", "boris", "dora", known_at="2024-03-01"),
     ]
-    assert owners(tmp_path, changes) == [("anna", "2024-01-01", "2024-03-01"), ("dora", "2024-03-01", None)]
+    assert owners(tmp_path, changes) == [("boris", "2024-01-01", "2024-03-01"), ("dora", "2024-03-01", None)]
+
+
+def test_the_opening_value_is_that_of_the_change_known_first_and_no_later_one_rewrites_it(tmp_path):
+    known = change("2024-03-08", "anna", "boris", known_at="2024-03-09")
+    late = change("2024-03-04", "boris", "dora", known_at="2024-03-13")  # occurred first, known after
+    answer = [("anna", "2024-01-01", "2024-03-09"), ("boris", "2024-03-09", None)]
+    assert owners(tmp_path / "before", [known]) == answer
+    assert owners(tmp_path / "after", [known, late]) == answer
 
 
 def test_of_two_changes_at_the_same_instant_the_later_row_wins(tmp_path):

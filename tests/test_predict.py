@@ -17,7 +17,7 @@ from models.errors import BundleError
 from models.predict import Bundle, calibrate, load_bundle, to_probability
 from models.recipe import Choice, FittedModel, fit_choice
 
-TREES = {"encoding": "levels", "leaves": 12, "random_cuts": False, "trees": 40}
+TREES = {"encoding": "levels", "leaves": 12, "random_cuts": True, "learning_rate": 0.1, "trees": 40}
 CURVES = {"ramps": 8, "penalty": 3.0}
 BLEND = {"weights": {"logistic": 0.4, "lightgbm": 0.6}, "settings": {"logistic": CURVES, "lightgbm": TREES}}
 BENT = {"kind": "curve", "x": [-1.0, 0.0, 2.0], "y": [-2.0, 0.1, 1.0], "first_slope": 0.7, "last_slope": 0.3}

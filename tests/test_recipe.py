@@ -1,24 +1,18 @@
 """The recipe on small simulated frames: what it chooses, and what it refuses."""
 
 from dataclasses import replace
-from typing import Any
 
 import numpy as np
 import pandas as pd
 import pytest
 
 from features.errors import DataError
-from models.blend import fit_weight
 from models.boosted_trees import BoostedTrees
-from models.candidate import Setting
-from models.curves import make_design
-from models.encoding import CodedRows, code_rows, cross_fit_target_encoding, fit_target_encoding, make_contract
+from models.candidate import Member
+from models.logistic import Logistic
 from models.predict import to_probability
-from models.recipe import Evaluation, RecipeSettings, evaluate, fit_choice, refit
-from models.ridge import fit_ridge_path
-from models.selection import select
+from models.recipe import Evaluation, RecipeSettings, evaluate, refit
 from models.training_set import TrainingSet
-from models.tuning import Trial, try_candidate
 
 QUICK = RecipeSettings(resamples=20)
 NAMES = ["base_rate", "single_column", "logistic", "lightgbm", "blend"]
@@ -136,132 +130,26 @@ def test_one_class_is_refused() -> None:
         evaluate(rows, replace(rows, label=np.zeros(60)), QUICK)
 
 
-def trial(name: str, *log_odds: float) -> Trial:
-    part = np.array(log_odds)
-    return Trial(name, {}, (part,), (part,))
+def test_a_model_that_ends_in_one_score_for_everybody_is_passed_over(monkeypatch: pytest.MonkeyPatch) -> None:
+    flat = Member({"kind": "linear", "intercept": 0.5, "terms": []})
+    monkeypatch.setattr(Logistic, "fit", lambda self, rows, setting: flat)
+    monkeypatch.setattr(BoostedTrees, "fit", lambda self, rows, setting: flat)
+    found = evaluate(simulate(900), simulate(200, seed=1), QUICK)
+    assert found.selected == "single_column"
+    assert any("was passed over" in note for note in found.notes)
 
 
-LABEL = np.array([1.0, 0.0] * 20)
-RIGHT = np.where(LABEL == 1.0, 2.0, -2.0)
+def test_a_refit_that_gives_everybody_the_same_score_is_refused(evaluation: Evaluation) -> None:
+    rows = simulate(300)
+    empty = replace(rows, frame=rows.frame.assign(amount=1.0, age=1.0, region="north"))
+    with pytest.raises(DataError, match="gives everybody the same score"):
+        refit(evaluation, empty)
 
 
-def test_the_simplest_candidate_within_noise_of_the_best_is_chosen() -> None:
-    noise = np.tile([0.5, -0.5, -0.5, 0.5], 10)  # helps two rows as much as it hurts two others
-    trials = [trial("base_rate", *np.zeros(40)), trial("logistic", *RIGHT + noise), trial("blend", *RIGHT - noise)]
-    assert select(trials, LABEL, np.arange(40)).name == "logistic"
-    better = [*trials[:2], trial("blend", *2 * RIGHT)]
-    assert select(better, LABEL, np.arange(40)).name == "blend"
-
-
-def test_a_constant_score_is_never_chosen() -> None:
-    trials = [trial("base_rate", *np.zeros(40)), trial("lightgbm", *np.full(40, 0.01))]
-    assert select(trials, LABEL, np.arange(40)).name == "base_rate"
-
-
-def test_rows_of_one_customer_are_one_piece_of_evidence() -> None:
-    trials = [trial("base_rate", *np.zeros(40)), trial("logistic", *RIGHT / 4)]
-    assert select(trials, LABEL, np.arange(40)).name == "logistic"
-    right_for_one = np.where(np.arange(40) < 20, RIGHT, -RIGHT / 8)
-    two_customers = np.repeat([0, 1], 20)
-    trials = [trial("base_rate", *np.zeros(40)), trial("logistic", *right_for_one)]
-    assert select(trials, LABEL, np.arange(40)).name == "logistic"
-    assert select(trials, LABEL, two_customers).name == "base_rate"
-
-
-def test_a_blend_leans_on_a_member_only_with_many_rows() -> None:
-    generator = np.random.default_rng(0)
-    raw = generator.normal(size=20_000)
-    label = (generator.random(20_000) < to_probability(raw)).astype(float)
-    noise = generator.normal(size=20_000)
-    assert fit_weight(raw[:50], noise[:50], label[:50]) == pytest.approx(0.5, abs=0.1)
-    assert fit_weight(raw, noise, label) > 0.85
-
-
-def coded(rows: TrainingSet) -> CodedRows:
-    return code_rows(rows, make_contract(rows.frame))
-
-
-def test_the_setting_of_a_fold_never_rests_on_that_fold() -> None:
-    rows = coded(simulate(200, snapshots=4))
-
-    class Cheat:
-        """Knows the labels of the fold it predicts under one setting, and nothing under the other."""
-
-        name = "cheat"
-
-        def settings(self, rows: CodedRows) -> list[Setting]:
-            return [{"fold": fold} for fold in range(4)]
-
-        def log_odds(self, train: CodedRows, valid: CodedRows, settings: Any) -> Any:
-            first = float(valid.columns["amount"][0])
-            known = [float(rows.columns["amount"][fold.valid[0]]) for fold in folds.folds].index(first)
-            answers = np.zeros((4, len(valid)))
-            answers[known] = np.where(valid.label == 1, 9.0, -9.0)
-            return answers
-
-        def fit(self, rows: CodedRows, setting: Setting) -> Any:
-            raise NotImplementedError
-
-    from models.split import make_folds
-
-    folds = make_folds(TrainingSet(simulate(200, snapshots=4).frame, rows.label))
-    folds = replace(folds, folds=folds.folds[:4])
-    found = try_candidate(Cheat(), rows, folds)
-    assert all((part == 0).all() for part in found.log_odds)
-
-
-def test_ridge_with_a_weak_penalty_finds_the_textbook_answer() -> None:
-    # one 0/1 column: the coefficients are the log-odds of the two groups, 1 of 4 and 3 of 4
-    design, label = np.array([[0.0]] * 4 + [[1.0]] * 4), np.array([1, 0, 0, 0, 1, 1, 1, 0], dtype=float)
-    strong, weak = fit_ridge_path(design, label, [1e9, 1e-9])
-    assert weak.tolist() == pytest.approx([-np.log(3), 2 * np.log(3)], abs=0.01)
-    assert strong.tolist() == pytest.approx([0.0, 0.0], abs=0.01)
-
-
-def test_curves_hold_still_beyond_what_was_seen_and_give_missing_its_own_value() -> None:
-    rows = simulate(400)
-    from models.logistic import Logistic
-
-    member = Logistic().fit(coded(rows), {"ramps": 8, "penalty": 1.0}).document
-    age = next(term for term in member["terms"] if term["column"] == "age")
-    assert age["knots"][0] == rows.frame["age"].min()
-    assert age["values"][0] > age["values"][-1]  # the older, the less likely
-    assert age["values"][0] > age["missing"] > age["values"][-1]
-    assert "same" not in [term["column"] for term in member["terms"]]
-
-
-def test_a_rare_level_shares_a_value_with_the_unseen() -> None:
-    region = ["north"] * 50 + ["south"] * 48 + ["rare"] * 2
-    label = np.array([1.0, 0.0] * 50)
-    frame = pd.DataFrame({"region": region})
-    design = make_design(coded(TrainingSet(frame, label)))
-    table = design.bases[0].table  # north, rare, south, unseen, missing
-    assert table[1].tolist() == table[3].tolist()
-    assert table[0].tolist() != table[1].tolist()
-
-
-def test_a_target_encoding_is_shrunk_to_the_base_rate() -> None:
-    codes, label = np.array([0, 0, 0, 0, 1, -1, -1]), np.array([1.0, 1.0, 1.0, 1.0, 0.0, 0.0, 1.0])
-    found = fit_target_encoding(codes, label, 2, strength=2.0)
-    base = 5.5 / 8  # five of seven, with half a row on either side
-    assert to_probability(found.levels).tolist() == pytest.approx([(4 + 2 * base) / 6, (0 + 2 * base) / 3])
-    assert to_probability(np.array([found.missing, found.unseen])).tolist() == pytest.approx([(1 + 2 * base) / 4, base])
-
-
-def test_a_cross_fitted_encoding_does_not_know_its_own_group() -> None:
-    generator = np.random.default_rng(0)
-    label = (generator.random(300) < 0.5).astype(float)
-    names = [f"customer {at}" for at in range(300)]
-    rows = coded(TrainingSet(pd.DataFrame({"name": names}), label))
-    encoded = cross_fit_target_encoding(rows, "name", 300, 1.0, seed=0)
-    assert np.ptp(encoded) < 0.1  # every row is new to the others: near the base rate, whatever its label
-
-
-def test_declared_directions_hold_in_the_trees() -> None:
-    rows = replace(simulate(600), directions={"age": 1})  # against the data
-    setting = BoostedTrees().settings(coded(rows))[4]
-    from models.recipe import Choice
-
-    model = fit_choice(Choice("lightgbm", setting, {"kind": "identity"}), rows).bundle
-    frame = pd.concat([rows.frame.head(1)] * 50, ignore_index=True).assign(age=np.linspace(-3, 3, 50))
-    assert (np.diff(model.log_odds(frame)) >= 0).all()
+def test_labels_that_were_not_known_when_the_test_begins_are_noted() -> None:
+    rows = simulate(200)
+    found = evaluate(rows, replace(simulate(100, seed=1), time=np.full(100, np.datetime64("2024-06-15", "us"))), QUICK)
+    late = int((np.asarray(rows.time) == np.datetime64("2024-06-01", "us")).sum())
+    assert found.notes == (
+        f"The horizon of {late} training rows ends after the test begins: their labels were not known then.",
+    )

@@ -285,3 +285,12 @@ def test_all_problems_of_all_tables_are_shown_together(stays):
 )
 def test_a_column_that_only_the_config_knows_is_a_config_error(stays, mapping, expected):
     refuse(stays, expected, ConfigError, mappings={"customers": {"static": [], **mapping}})
+
+
+def test_an_outcome_in_other_words_is_shown_and_refused(stays):
+    deals = """
+        deal_id  created_at  closed_at   outcome
+        D1       2024-02-01  2024-03-01  Closed Won
+        D2       2024-02-01  2024-03-01  lost
+    """
+    refuse(stays, "1 rows have another outcome than 'won', 'lost' or null .*Closed Won.* Translate it", deals=deals)

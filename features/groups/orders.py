@@ -139,7 +139,8 @@ def order_silence(features: Any) -> FeatureDict:
 @derived(needs=("orders_count", "orders_amount", "orders_repeat_days", "orders_days_since_first", "orders_count_90d"))
 def order_rates(features: Any) -> FeatureDict:
     """Purchases per month of acquaintance, mean order, and the last 90 days against the whole."""
-    months = ibis.greatest(features.orders_days_since_first, 30.0) / 30.0
+    tenure = features.orders_days_since_first
+    months = ibis.ifelse(tenure < 30.0, 30.0, tenure) / 30.0
     monthly = (features.orders_repeat_days + 1.0) / months
     return {
         "orders_monthly_rate": Feature(

@@ -1,7 +1,9 @@
 """`leadsieve demo`: the whole flow on a simulated CRM."""
 
 import json
+import os
 import shlex
+import sys
 import time
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
@@ -119,13 +121,14 @@ def print_best(title: str, scores: "pd.DataFrame") -> None:
 def _print_next_steps(config: Path, scores: "pd.DataFrame", mlflow: str) -> None:
     best = scores.sort_values(["probability", "points"], ascending=False, kind="stable").iloc[0]
     place = shlex.quote(str(config))
+    program = shlex.quote(os.path.relpath(sys.argv[0])) if Path(sys.argv[0]).is_file() else "leadsieve"
     entity = f"--entity {shlex.quote(best['entity_id'])} --at {shlex.quote(str(best['as_of']))}"
     lines = (
         "",
         "Where to look next",
-        f"  the values behind a reason: leadsieve features show -c {place} {entity}",
-        f"  what was written, and undo: leadsieve writeback status -c {place}",
-        f"  the nightly job:            leadsieve run -c {place}",
+        f"  the values behind a reason: {program} features show -c {place} {entity}",
+        f"  what was written, and undo: {program} writeback status -c {place}",
+        f"  the nightly job:            {program} run -c {place}",
         f"  model versions and plots:   {mlflow}",
     )
     for line in lines:

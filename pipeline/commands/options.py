@@ -1,6 +1,8 @@
 """Options that several commands share, and how a command reports."""
 
 import json
+import os
+import sys
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -13,8 +15,8 @@ JsonOption = Annotated[bool, typer.Option("--json", help="Print exactly one JSON
 progress = Console(stderr=True, highlight=False)
 """Where progress and logs go: never stdout, which belongs to the answer."""
 
-answer = Console(highlight=False)
-"""Where a command's answer goes."""
+answer = Console(highlight=False, width=None if sys.stdout.isatty() or "COLUMNS" in os.environ else 160)
+"""Where a command's answer goes; into a file or pipe 160 columns wide, unless COLUMNS says otherwise."""
 
 
 def print_json(document: Any) -> None:

@@ -97,7 +97,10 @@ def status(config: ConfigOption, run_id: RunOption = None, as_json: JsonOption =
     if as_json:
         print_json({"runs": [asdict(run) for run in runs], "problems": _list_writes(problems)})
         return
-    table = Table("run", "table", "outstanding", "done", "conflict", "missing", "rejected", "dropped", box=None)
+    table = Table(box=None)
+    table.add_column("run", no_wrap=True, overflow="fold", min_width=max((len(run.run_id) for run in runs), default=3))
+    for name in ("table", "outstanding", "done", "conflict", "missing", "rejected", "dropped"):
+        table.add_column(name)
     for run in runs:
         counts = (run.outstanding, run.done, run.conflict, run.missing, run.rejected, run.dropped)
         table.add_row(run.run_id, run.table, *(f"{count:,}" for count in counts))

@@ -1,0 +1,218 @@
+"""`leadsieve features`: which there are, what they mean, and one entity's at a date."""
+
+import re
+
+import pytest
+from small_crm import Answer, World
+
+from pipeline.deployment import load_catalog, load_extract
+
+
+def test_the_list_has_every_feature_of_the_deployment_in_the_order_of_the_catalog(finished: World):
+    listed = finished.run("features list", "--json").document
+    names = [feature["name"] for feature in listed["features"]]
+    assert len(names) == len(set(names)) > 70
+    assert {"orders_count_90d", "deal_amount", "deal_activities_count_30d", "owner_deals_won_rate"} <= set(names)
+    assert listed["skipped"] == {}  # the simulated CRM has every table
+    churn = [f["name"] for f in finished.run("features list", "--target", "churn", "--json").document["features"]]
+    groups = [group.name for group in load_catalog(finished.config)]
+    places = [groups.index(f["group"]) for f in listed["features"] if f["name"] in set(churn)]
+    assert places == sorted(places)
+    assert set(churn) < set(names)
+    assert not any(name.startswith("deal_") for name in churn)
+
+
+def test_what_a_target_cannot_have_is_left_out_with_the_reason(finished: World):
+    shown = finished.run("features list", "--target", "churn").out
+    assert re.search(r"^ *orders_count_90d +count +order_demand *$", shown, re.MULTILINE)
+    assert "left out: deal_profile (it describes deals)\n" in shown
+    assert "left out: owner_results (it describes deals)\n" in shown
+
+
+def test_a_feature_is_described_by_what_its_group_says(finished: World):
+    described = finished.run("features describe", "orders_days_since_last", "--json").document
+    assert described == {
+        "name": "orders_days_since_last",
+        "kind": "number",
+        "unit": "days",
+        "en": "{value:,.0f} days since the last order",
+        "zh": "距上次下单 {value:,.0f} 天",
+        "group": "order_history",
+        "description": "All purchases so far: how many, how much, the first, the last, the largest.",
+        "direction": {"churn": 1},
+    }
+    assert (
+        "en           {value:,.0f} days since the last order\n"
+        in finished.run("features describe", "orders_days_since_last").out
+    )
+
+
+def test_a_misspelt_feature_names_the_nearest_one(finished: World):
+    answer = finished.run("features describe", "order_count_90d")
+    assert (answer.code, answer.out) == (2, "")
+    assert answer.err == (
+        "Error: There is no feature 'order_count_90d' in this deployment. Did you mean 'orders_count_90d'?\n"
+    )
+    assert "See `leadsieve features list`." in finished.run("features describe", "xyz").err
+
+
+def show(world: World, entity: str, *arguments: str) -> Answer:
+    return world.run("features show", "--entity", entity, *arguments)
+
+
+@pytest.fixture(scope="module")
+def customer(finished: World) -> str:
+    """A customer who bought in each of the last two years and in the month before the end."""
+    rows = finished.sql(
+        "SELECT customer_id FROM orders WHERE quantity > 0 GROUP BY customer_id "
+        "HAVING min(occurred_at) < '2024-01-01' AND max(occurred_at) > '2025-06-01' ORDER BY count(*) DESC LIMIT 1"
+    )
+    return str(rows[0][0])
+
+
+def test_an_entity_is_shown_at_the_end_of_the_data_unless_a_date_is_given(finished: World, customer: str):
+    document = show(finished, customer, "--json").document
+    assert (document["entity_id"], document["as_of"], document["target"]) == (
+        customer, "2025-06-30 22:00:00", "churn",
+    )  # fmt: skip
+    features = {feature["name"]: feature for feature in document["features"]}
+    ((count,),) = finished.sql(
+        "SELECT count(*) FROM orders, clock WHERE customer_id = ? AND quantity > 0 AND orders.known_at < now", customer
+    )
+    assert features["orders_count"] == {
+        "name": "orders_count",
+        "value": count,
+        "unit": "count",
+        "en": f"{count:,.0f} orders so far",
+        "zh": f"累计下单 {count:,.0f} 次",
+    }
+
+
+@pytest.mark.parametrize(
+    ("at", "moment"),
+    [
+        ("2025-01-01", "2025-01-01 00:00:00"),
+        ("2025-01-01 12:30:00.000001", "2025-01-01 12:30:00.000001"),
+        ("2025-01-01T02:00:00+02:00", "2025-01-01 00:00:00"),
+    ],
+)
+def test_a_date_may_be_a_day_a_moment_or_a_moment_elsewhere(finished: World, customer: str, at: str, moment: str):
+    document = show(finished, customer, "--at", at, "--json").document
+    assert document["as_of"] == moment
+    ((count,),) = finished.sql(
+        "SELECT count(*) FROM orders WHERE customer_id = ? AND quantity > 0 AND known_at < ?", customer, moment
+    )
+    assert next(f["value"] for f in document["features"] if f["name"] == "orders_count") == count
+
+
+def test_people_see_values_and_words_and_nothing_for_null(finished: World, customer: str):
+    shown = show(finished, customer).out
+    assert f"{customer} as of 2025-06-30 22:00:00 (churn)\n" in shown
+    assert re.search(r"^ *orders_days_since_last +\S+ +\d+ days since the last order *$", shown, re.MULTILINE)
+    null = [f for f in show(finished, customer, "--json").document["features"] if f["value"] is None]
+    assert all(f["en"] is None and f["zh"] is None for f in null)
+
+
+@pytest.mark.parametrize(
+    ("arguments", "code", "expected"),
+    [
+        (("C9999999",), 3, r"Entity 'C9999999' is not in the population of conversion, churn at 2025-06-30 22:00:00: "),
+        (("C0000001", "--target", "conversion"), 3, r"is not in the population of conversion at "),
+        (("C0000001", "--target", "chrun"), 2, r"Target 'chrun' is not in the config, expected one of: conversion, "),
+        (
+            ("C0000001", "--at", "2025-07-01"),
+            2,
+            r"--at 2025-07-01 00:00:00 lies after the end of the data \(2025-06-30 22:00:00 UTC\), when nothing is ",
+        ),
+        (("C0000001", "--at", "yesterday"), 2, r"'yesterday' is not a time, expected such as 2024-07-01 or"),
+    ],
+)
+def test_what_cannot_be_shown_is_said_in_one_sentence(
+    finished: World, arguments: tuple[str, ...], code: int, expected: str
+):
+    answer = show(finished, *arguments)
+    assert (answer.code, answer.out) == (code, "")
+    assert re.search(expected, answer.err)
+
+
+def test_an_id_of_a_deal_and_of_a_customer_needs_the_target(world: World, customer: str):
+    ((deal,),) = world.sql("SELECT deal_id FROM deals WHERE closed_at_known_at IS NULL ORDER BY known_at LIMIT 1")
+    for table in ("deals", "stage_changes", "activities"):
+        world.sql(f"UPDATE {table} SET deal_id = ? WHERE deal_id = ?", customer, deal)
+    world.sql("UPDATE attribute_changes SET entity_id = ? WHERE entity_id = ?", customer, deal)
+    assert world.run("extract").code == 0
+    answer = show(world, customer)
+    assert answer.code == 2
+    assert answer.err == (
+        f"Error: Id '{customer}' is that of a deal and that of a customer. "
+        "Pass --target conversion or --target churn.\n"
+    )
+    for target in ("conversion", "churn"):
+        assert show(world, customer, "--target", target, "--json").document["target"] == target
+
+
+GROUP = '''
+"""Features of our own."""
+from typing import Any
+from features.group import Feature, FeatureDict, Window, feature_group
+from features.groups.orders import order_history  # shipped: not ours
+
+
+@feature_group("orders", windows=(60,))
+def our_orders(orders: Any, window: Window) -> FeatureDict:
+    """Orders of ours."""
+    return {f"our_orders_{window}": Feature(window.mask.sum(), 0, "count", "{value:.0f} of ours", "{value:.0f}")}
+'''
+
+
+def test_a_group_of_ones_own_is_a_feature_like_any_other(world: World, customer: str):
+    (world.folder / "ours.py").write_text(GROUP, encoding="utf-8")
+    world.change_config(feature_modules=["ours.py"])
+    described = world.run("features describe", "our_orders_60d", "--json").document
+    assert (described["group"], described["description"]) == ("our_orders", "Orders of ours.")
+    features = show(world, customer, "--json").document["features"]
+    ((count,),) = world.sql(
+        "SELECT count(*) FROM orders, clock WHERE customer_id = ? AND orders.known_at < now "
+        "AND occurred_at >= datetime(now, '-60 days')",
+        customer,
+    )
+    assert features[-1]["name"] == "our_orders_60d"  # after those of the catalog
+    assert features[-1]["value"] == count
+    assert features[-1]["en"] == f"{count} of ours"
+
+
+@pytest.mark.parametrize(
+    ("text", "expected"),
+    [
+        (None, r"feature_modules: ours\.py is not a Python file\. Give the path of one that exists\."),
+        ("x = 1\n", r"ours\.py has no feature groups\. Decorate a function with @feature_group\."),
+        ("from features.groups.orders import order_history\n", r"ours\.py has no feature groups\."),
+        ("import nowhere\n", r"ours\.py cannot be imported \(ModuleNotFoundError: No module named 'nowhere'\)\. "),
+        ("def broken(:\n", r"ours\.py cannot be imported \(SyntaxError: invalid syntax .*\)\. Correct it\."),
+        (
+            GROUP.replace("def our_orders", "def order_demand"),
+            r"ours\.py: feature group 'order_demand' exists already\.",
+        ),
+    ],
+)
+def test_a_module_that_cannot_be_used_is_named(world: World, text: str | None, expected: str):
+    if text is not None:
+        (world.folder / "ours.py").write_text(text, encoding="utf-8")
+    world.change_config(feature_modules=["ours.py"])
+    for command in ("features list", "score"):
+        answer = world.run(command)
+        assert answer.code == 2
+        assert re.match(f"Error: {expected}", answer.err)
+
+
+def test_every_name_the_catalog_could_give_is_known_also_without_its_tables(finished: World):
+    from features.catalog import CATALOG
+    from features.plan import feature_names
+
+    tables = load_extract(finished.config)
+    listed = finished.run("features list", "--json").document["features"]
+    names = feature_names(CATALOG, tables)
+    assert names == {feature["name"] for feature in listed}
+    tables.tables  # noqa: B018
+    without = type(tables)(**{**vars(tables), "tables": {"customers": tables.tables["customers"]}})
+    assert feature_names(CATALOG, without) == names

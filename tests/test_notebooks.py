@@ -1,0 +1,106 @@
+"""The notebooks run from a fresh clone, and are stored without what they printed."""
+
+import json
+import re
+import shutil
+import sys
+import tempfile
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import nbformat
+import pytest
+
+ROOT = Path(__file__).resolve().parent.parent
+NOTEBOOKS = sorted((ROOT / "notebooks").glob("*.ipynb"))
+SECONDS_PER_CELL = 300  # so long only when a cell hangs
+by_name = pytest.mark.parametrize("path", NOTEBOOKS, ids=lambda path: path.stem)
+
+
+@pytest.fixture(scope="module")
+def kernel() -> Iterator[tuple[str, Path]]:
+    """Name of a kernel that runs this very Python, and a folder for all that Jupyter and the kernel leave behind."""
+    folder = Path(tempfile.mkdtemp(prefix="nb-"))  # a short path: that of a socket has at most a hundred characters
+    spec = folder / "kernels" / "this_python" / "kernel.json"
+    spec.parent.mkdir(parents=True)
+    command = [sys.executable, "-m", "ipykernel_launcher", "-f", "{connection_file}"]
+    spec.write_text(json.dumps({"argv": command, "display_name": "this Python", "language": "python"}))
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("JUPYTER_PLATFORM_DIRS", "1")
+        patch.setenv("JUPYTER_PATH", str(folder))
+        for name in ("JUPYTER_CONFIG_DIR", "JUPYTER_RUNTIME_DIR", "IPYTHONDIR", "MPLCONFIGDIR", "TMPDIR"):
+            patch.setenv(name, str(folder))
+        patch.setenv("PYTHONPATH", str(ROOT))
+        yield "this_python", folder
+    shutil.rmtree(folder)
+
+
+@pytest.fixture(scope="module")
+def executed(kernel: tuple[str, Path]) -> dict[str, Any]:
+    """Return the notebooks with their outputs, by name."""
+    from nbclient import NotebookClient
+
+    name, folder = kernel
+    ran = {}
+    for path in NOTEBOOKS:
+        notebook = nbformat.read(path, as_version=4)
+        place = {"metadata": {"path": str(path.parent)}}
+        client = NotebookClient(notebook, kernel_name=name, timeout=SECONDS_PER_CELL, resources=place)
+        manager = client.create_kernel_manager()
+        manager.transport, manager.connection_file = "ipc", str(folder / f"{path.stem}.json")  # opens no port
+        client.execute()
+        ran[path.stem] = notebook
+    return ran
+
+
+def outputs(notebook: Any) -> list[Any]:
+    return [output for cell in notebook.cells if cell.cell_type == "code" for output in cell.outputs]
+
+
+def test_there_is_a_first_look() -> None:
+    assert NOTEBOOKS[0].name == "01_first_look.ipynb"
+
+
+@by_name
+def test_a_notebook_is_stored_without_outputs(path: Path) -> None:
+    cells = [cell for cell in nbformat.read(path, as_version=4).cells if cell.cell_type == "code"]
+    assert [cell.id for cell in cells if cell.outputs or cell.execution_count is not None] == []
+    assert [cell.id for cell in cells if cell.metadata] == []  # times and folded states differ with every run
+
+
+@by_name
+def test_a_notebook_asks_for_no_kernel_that_only_one_machine_has(path: Path) -> None:
+    metadata = nbformat.read(path, as_version=4).metadata
+    assert metadata.kernelspec.name == "python3"
+    assert set(metadata.language_info) == {"name"}  # no version of the Python that it was written with
+
+
+@by_name
+def test_a_notebook_begins_with_a_title_and_ends_with_where_to_look_next(path: Path) -> None:
+    cells = nbformat.read(path, as_version=4).cells
+    assert cells[0].cell_type == cells[-1].cell_type == "markdown"
+    assert cells[0].source.startswith("# ")
+    assert cells[-1].source.startswith("## Where to look next\n")
+
+
+@by_name
+def test_a_notebook_runs_and_warns_of_nothing(path: Path, executed: dict[str, Any]) -> None:
+    warned = [o.text for o in outputs(executed[path.stem]) if o.output_type == "stream" and o.name == "stderr"]
+    assert warned == []
+
+
+def test_the_first_look_counts_by_hand_what_the_features_say(executed: dict[str, Any]) -> None:
+    printed = "".join(o.text for o in outputs(executed["01_first_look"]) if o.output_type == "stream")
+    by_hand = re.search(r"by hand: +([\d.]+) orders, ([\d.]+) EUR", printed)
+    built = re.search(r"build_features: ([\d.]+) ([\d.]+)", printed)
+    assert by_hand is not None
+    assert built is not None
+    assert by_hand.groups() == built.groups()
+    assert float(by_hand[1]) > 0
+
+
+def test_the_first_look_shows_a_customer_who_left(executed: dict[str, Any]) -> None:
+    last = [output for output in outputs(executed["01_first_look"]) if "data" in output][-1]
+    assert re.search(r"2025-01-01 +1: left", last.data["text/plain"])
+    assert "still open" in last.data["text/plain"]

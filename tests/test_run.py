@@ -1,0 +1,107 @@
+"""`leadsieve run`, the nightly job: extract, score, write back, and nothing twice."""
+
+import contextlib
+import re
+import shutil
+from pathlib import Path
+
+import kill_run
+import pytest
+from small_crm import CONFIG, World
+
+from pipeline.ledger import open_ledger
+
+STEP = re.compile(r"step=(\w+) seconds=\d+\.\d+ rows_in=(\d+) rows_out=(\d+)(.*)")
+
+
+def steps_of(err: str) -> list[tuple[str, int, int, str]]:
+    """Name, rows in, rows out and the rest of each line on stderr, which has nothing but steps."""
+    found = [STEP.fullmatch(line) for line in err.splitlines()]
+    return [(one[1], int(one[2]), int(one[3]), one[4]) for one in found if one] if all(found) else []
+
+
+def outstanding(world: World) -> int:
+    with open_ledger(world.state / "ledger.db") as ledger:
+        return len(ledger.writes.outstanding())
+
+
+def test_a_night_reads_scores_and_writes_what_changed_and_the_next_run_writes_nothing(world: World):
+    world.pass_a_day()
+    first = world.run("run", "--json")
+    document = first.document
+    assert document["run_id"].startswith("score-20250701-")
+    assert document["data_end"] == "2025-07-01T22:00:00"
+    (_, read, stored, _), (_, scored_from, scored, _), (_, given, written, left) = steps_of(first.err)
+    assert [step["step"] for step in document["steps"]] == ["extract", "score", "write_back"]
+    assert [step[0] for step in steps_of(first.err)] == ["extract", "score", "write_back"]
+    assert (scored_from, given) == (stored, scored)
+    assert read > 20_000
+    assert 0 < written <= scored
+    assert left == " conflicts=0 missing=0"
+    before, crm = world.fingerprint(), world.hash_crm()
+    second = world.run("run")
+    assert (second.code, second.out) == (0, "")
+    assert steps_of(second.err)[2][1:3] == (scored, 0)
+    assert world.fingerprint() == before
+    assert world.hash_crm() == crm  # to the byte
+    assert outstanding(world) == 0
+
+
+def test_what_a_person_edited_stays_and_is_counted(world: World):
+    world.sql("UPDATE deals SET lead_grade = 'mine' WHERE lead_score = (SELECT max(lead_score) FROM deals)")
+    world.pass_a_day()
+    card = world.folder / "configs" / "scorecards" / "starter_deal.yaml"
+    text = card.read_text(encoding="utf-8")
+    card.write_text(re.sub(r"\{id: (\w+), at_least", r"{id: new_\1, at_least", text), encoding="utf-8")
+    answer = world.run("run")
+    assert answer.code == 0, answer.err
+    assert steps_of(answer.err)[2][3] == " conflicts=1 missing=0"
+    assert world.sql("SELECT count(*) FROM deals WHERE lead_grade = 'mine'") == [(1,)]
+
+
+def test_a_run_goes_on_where_a_failed_one_stopped(world: World):
+    world.pass_a_day()
+    crm, away = world.folder / "crm.db", world.folder / "away.db"
+    tables = (world.state / "tables" / "manifest.json").read_text(encoding="utf-8")
+    shutil.copy(crm, away)
+    world.change_config(source__sqlite="away.db")  # the CRM can be read, and where scores go is down
+    crm.unlink()
+    before = world.fingerprint()
+    answer = world.run("run")
+    assert answer.code == 4
+    assert [line.split()[0] for line in answer.err.splitlines()[:2]] == ["step=extract", "step=score"]
+    assert re.fullmatch(
+        r"Error: SQLite file crm\.db does not exist, so the CRM cannot be reached\. .* then run again\.",
+        answer.err.splitlines()[2],
+    )
+    assert not crm.exists()
+    after = world.fingerprint()
+    assert after["writes"] == before["writes"]
+    assert set(before["scores"]) < set(after["scores"])
+    assert after["tables"] != tables
+    shutil.copy(away, crm)
+    again = world.run("run")
+    assert again.code == 0
+    assert steps_of(again.err)[2][2] > 0
+    assert outstanding(world) == 0
+
+
+def test_a_config_without_write_back_stops_before_anything_is_read(world: World):
+    world.change_config(write_back=None)
+    before = world.fingerprint()
+    world.pass_a_day()
+    answer = world.run("run")
+    assert answer.code == 2
+    assert answer.err.startswith("Error: The config 'small' has no write_back section. ")
+    assert world.fingerprint()["tables"] == before["tables"]
+
+
+def test_a_job_killed_at_random_moments_ends_like_an_unkilled_one(
+    world: World, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+):
+    target = tmp_path / "kills"
+    target.mkdir()
+    with contextlib.chdir(world.folder):
+        prepared = kill_run.prepare_config(Path(CONFIG), target)
+    assert kill_run.run_trials(prepared, kills=2, seed=11, scratch=tmp_path) == 0
+    assert "2 of 2 equal to the unkilled run." in capsys.readouterr().out

@@ -1,0 +1,69 @@
+"""Which candidate goes on: forty rows on which the answer can be seen."""
+
+import numpy as np
+import pytest
+
+from models.blend import fit_weight
+from models.predict import to_probability
+from models.selection import ranks_beyond_noise, select
+from models.tuning import Trial
+
+
+def trial(name: str, *log_odds: float) -> Trial:
+    part = np.array(log_odds)
+    return Trial(name, {}, (part,), (part,))
+
+
+LABEL = np.array([1.0, 0.0] * 20)
+RIGHT = np.where(LABEL == 1.0, 2.0, -2.0)
+
+
+def test_the_simplest_candidate_within_noise_of_the_best_is_chosen() -> None:
+    noise = np.tile([0.5, -0.5, -0.5, 0.5], 10)  # helps two rows as much as it hurts two others
+    trials = [trial("base_rate", *np.zeros(40)), trial("logistic", *RIGHT + noise), trial("blend", *RIGHT - noise)]
+    assert select(trials, LABEL, np.arange(40)).name == "logistic"
+    better = [*trials[:2], trial("blend", *2 * RIGHT)]
+    assert select(better, LABEL, np.arange(40)).name == "blend"
+
+
+def test_a_constant_score_is_never_chosen() -> None:
+    trials = [trial("base_rate", *np.zeros(40)), trial("lightgbm", *np.full(40, 0.01))]
+    assert select(trials, LABEL, np.arange(40)).name == "base_rate"
+
+
+def test_a_gain_too_small_to_be_of_use_is_no_signal_however_many_rows_show_it() -> None:
+    label, raw = np.tile(LABEL, 500), np.tile(RIGHT, 500)
+    base = trial("base_rate", *np.zeros(20_000))
+    assert select([base, trial("logistic", *raw / 1000)], label, np.arange(20_000)).name == "base_rate"
+    assert select([base, trial("logistic", *raw / 100)], label, np.arange(20_000)).name == "logistic"
+
+
+def test_rows_of_one_customer_are_one_piece_of_evidence() -> None:
+    trials = [trial("base_rate", *np.zeros(40)), trial("logistic", *RIGHT / 4)]
+    assert select(trials, LABEL, np.arange(40)).name == "logistic"
+    right_for_one = np.where(np.arange(40) < 20, RIGHT, -RIGHT / 8)
+    two_customers = np.repeat([0, 1], 20)
+    trials = [trial("base_rate", *np.zeros(40)), trial("logistic", *right_for_one)]
+    assert select(trials, LABEL, np.arange(40)).name == "logistic"
+    assert select(trials, LABEL, two_customers).name == "base_rate"
+
+
+def test_ranking_is_judged_within_folds_and_against_chance() -> None:
+    label, rows = np.tile([1.0, 0.0], 6), np.arange(12)
+    right, wrong = np.tile([2.0, 1.0], 3), np.tile([1.0, 2.0], 3)
+    # a perfect order of three and three: AUC is 0.5 above one half, by chance sqrt(7 / (12 * 9)) = 0.25 a fold
+    assert ranks_beyond_noise([right, right + 10], label, rows, 2.0)
+    assert not ranks_beyond_noise([right, right + 10], label, rows, 3.0)
+    assert not ranks_beyond_noise([right, wrong], label, rows, 0.0)
+    # a fold of one class says nothing, however its scores differ from those of the other
+    one_class = np.concatenate([label[:6], np.zeros(6)])
+    assert not ranks_beyond_noise([np.full(6, 5.0), np.zeros(6)], one_class, rows, 0.0)
+
+
+def test_a_blend_leans_on_a_member_only_with_many_rows() -> None:
+    generator = np.random.default_rng(0)
+    raw = generator.normal(size=20_000)
+    label = (generator.random(20_000) < to_probability(raw)).astype(float)
+    noise = generator.normal(size=20_000)
+    assert fit_weight(raw[:50], noise[:50], label[:50]) == pytest.approx(0.5, abs=0.1)
+    assert fit_weight(raw, noise, label) > 0.85
