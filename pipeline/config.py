@@ -101,6 +101,12 @@ def _check_history(name: str, table: TableMapping, has_changes: bool) -> None:
             f"tables.{name}.tracked needs tables.attribute_changes, the CRM's field history. "
             "Add that table, or leave these columns out"
         )
+    for column in ("customer_id", "deal_id"):
+        if column in (*table.tracked, *table.revealed):
+            raise ValueError(
+                f"tables.{name}: '{column}' joins tables, so it cannot be tracked or revealed. Leave it out there, "
+                "and if it is filled later, deliver it under another name"
+            )
     dated = {spec.key, spec.time, *spec.revealed, *table.revealed, *table.revealed.values()}
     for column in (*table.static, *table.tracked):
         if column in table.static and column in table.tracked:

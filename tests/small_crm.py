@@ -26,6 +26,8 @@ from pipeline.config import Config, load_config
 ROOT = Path(__file__).resolve().parent.parent
 CONFIG = "configs/small.yaml"
 CUSTOMERS = 300
+CHURN_ONLY = {"targets__conversion": None, "write_back__tables__conversion": None}
+"""Changes of the config that leave one target of two."""
 SIMPLE = ("base_rate", "logistic")
 """Candidates that train in a second; the recipe's own tests compare all."""
 

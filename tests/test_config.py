@@ -144,6 +144,7 @@ def test_a_config_without_entities_is_refused(tmp_path):
             "tables.customers.tracked needs tables.attribute_changes, the CRM's field history",
         ),
         ("static: [region]", "static: [owner_id]", "column 'owner_id' is both static and tracked. Choose one"),
+        ("tracked: [owner_id]", "tracked: [customer_id]", "'customer_id' joins tables, so it cannot be tracked"),
         (
             "static: [region]",
             "static: [created_at]",

@@ -7,7 +7,7 @@ from unittest.mock import patch
 
 import pandas as pd
 import pytest
-from small_crm import World
+from small_crm import CHURN_ONLY, World
 
 from pipeline.ledger import SCORE_COLUMNS, open_ledger
 
@@ -123,20 +123,26 @@ def test_scoring_anew_gives_the_same_run_and_the_same_scores(world: World, score
     assert [path.name for path in (world.state / "runs").iterdir()] == [run.name]  # what a killed job left is gone
 
 
-def test_another_card_is_another_run_and_the_first_one_stays(world: World, scores: pd.DataFrame):
-    card = world.folder / "configs" / "scorecards" / "starter_deal.yaml"
-    text = card.read_text(encoding="utf-8")
-    card.write_text(text + "# a comment changes nothing\n", encoding="utf-8")
-    assert world.run("score", "--json").document["is_new"] is False
-    card.write_text(text.replace('version: "1"', 'version: "2"'), encoding="utf-8")
+def score_churn(world: World) -> pd.DataFrame:
+    """Score, and return what the ledger has of the run."""
     answer = world.run("score", "--json").document
     assert answer["is_new"] is True
     with open_ledger(world.state / "ledger.db") as ledger:
-        new = ledger.scores(answer["run_id"])
-        (first,) = set(scores["run_id"])
-        assert len(ledger.scores(first)) == len(scores)
-    assert new[new["target"] == "conversion"]["card_version"].unique().tolist() == ["2"]
-    assert new["probability"].tolist() == scores["probability"].tolist()
+        return ledger.scores(answer["run_id"])
+
+
+def test_another_card_is_another_run_and_the_first_one_stays(world: World, scores: pd.DataFrame):
+    world.change_config(**CHURN_ONLY)
+    card = world.folder / "configs" / "scorecards" / "starter_customer.yaml"
+    text = card.read_text(encoding="utf-8")
+    card.write_text(text.replace('version: "1"', 'version: "2"'), encoding="utf-8")
+    new = score_churn(world)
+    assert new["card_version"].unique().tolist() == ["2"]
+    assert new["probability"].tolist() == scores[scores["target"] == "churn"]["probability"].tolist()
+    card.write_text(card.read_text(encoding="utf-8") + "# a comment changes nothing\n", encoding="utf-8")
+    assert world.run("score", "--json").document["is_new"] is False
+    with open_ledger(world.state / "ledger.db") as ledger:
+        assert len(ledger.scores(scores["run_id"][0])) == len(scores)
 
 
 def test_a_target_that_has_nobody_tonight_does_not_stop_the_others(world: World):
@@ -159,9 +165,7 @@ def test_a_target_that_has_nobody_tonight_does_not_stop_the_others(world: World)
 
 
 def test_a_deployment_without_cards_is_scored_by_its_models_alone(world: World, scores: pd.DataFrame):
-    world.change_config(targets__conversion__scorecard=None, targets__churn__scorecard=None)
-    run_id = world.run("score", "--json").document["run_id"]
-    with open_ledger(world.state / "ledger.db") as ledger:
-        new = ledger.scores(run_id)
-    assert new["probability"].tolist() == scores["probability"].tolist()
+    world.change_config(**CHURN_ONLY, targets__churn__scorecard=None)
+    new = score_churn(world)
+    assert new["probability"].tolist() == scores[scores["target"] == "churn"]["probability"].tolist()
     assert new[["points", "grade", "coverage", "card", "card_version"]].isna().all(axis=None)

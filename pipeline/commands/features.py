@@ -85,6 +85,8 @@ def show(
     table = Table("feature", "value", "in words", box=None)
     for row in shown["features"]:
         value = row["value"]
-        text = "" if value is None else f"{value:,.4g}" if isinstance(value, float) else str(value)
+        text = "" if value is None else str(value)
+        if isinstance(value, float):
+            text = f"{value:,.0f}" if abs(value) >= 1000 else f"{value:.4g}"
         table.add_row(row["name"], Text(text), Text(row["en"] or ""))
     answer.print(table)
