@@ -74,18 +74,27 @@ def score(config: Config, ledger: Ledger) -> ScoreRun:
     known = ledger.find_run(run_id)
     is_new = known is None or known.state != "done" or not (folder / "scores.parquet").is_file()
     if is_new:
-        config_text = config.model_dump_json(indent=1)
         details = {"data_end": tables.data_end.isoformat(), "tables": tables.sha256}
-        ledger.start_run(run_id, "score", details, config_text)
-        part = _make_part(folder)
-        scores = _score_all(config, tables, judges, part).assign(run_id=run_id)[list(SCORE_COLUMNS)]
-        scores.to_parquet(part / "scores.parquet", index=False)
-        (part / "config.json").write_text(config_text, encoding="utf-8")
-        shutil.rmtree(folder, ignore_errors=True)
-        part.rename(folder)
+        ledger.start_run(run_id, "score", details, config.model_dump_json(indent=1))
+        try:
+            scores = _compute(config, tables, judges, folder)
+        except Exception as error:
+            ledger.finish_run(run_id, "failed", {"error": str(error)})
+            raise
         ledger.replace_scores(run_id, scores)
         ledger.finish_run(run_id, "done", {"rows": len(scores)})
     return ScoreRun(run_id, folder, ledger.scores(run_id), is_new)
+
+
+def _compute(config: Config, tables: CrmTables, judges: Mapping[str, _Judge], folder: Path) -> pd.DataFrame:
+    """Score all targets and store the frames in the run's folder, which appears when it is complete."""
+    part = _make_part(folder)
+    scores = _score_all(config, tables, judges, part).assign(run_id=folder.name)[list(SCORE_COLUMNS)]
+    scores.to_parquet(part / "scores.parquet", index=False)
+    (part / "config.json").write_text(config.model_dump_json(indent=1), encoding="utf-8")
+    shutil.rmtree(folder, ignore_errors=True)
+    part.rename(folder)
+    return scores
 
 
 def _load_judge(config: Config, ledger: Ledger, known_features: Collection[str], name: str) -> _Judge:

@@ -132,7 +132,10 @@ class World:
         return {
             "tables": manifest.read_text(encoding="utf-8"),
             "scores": self.sql("SELECT * FROM scores ORDER BY run_id, target, entity_id", file=ledger),
-            "writes": self.sql("SELECT * FROM writes ORDER BY run_id, table_name, record_id, field", file=ledger),
+            "writes": self.sql(
+                "SELECT run_id, table_name, record_id, field, old, new, state FROM writes ORDER BY 1, 2, 3, 4",
+                file=ledger,
+            ),
             "champions": self.sql(
                 "SELECT name, version FROM registered_model_aliases ORDER BY name",
                 file=str((self.state / "mlflow.db").relative_to(self.folder)),

@@ -2,14 +2,19 @@
 
 import re
 from dataclasses import replace
+from pathlib import Path
 from typing import Any
+from unittest.mock import patch
 
 import pytest
+from conftest import make_config, make_tables
 from small_crm import Answer, World
 
 from features.catalog import CATALOG
 from features.plan import feature_names
 from pipeline.deployment import load_catalog, load_extract
+from pipeline.errors import ConfigError
+from pipeline.explore import show_features
 
 
 @pytest.fixture(scope="module")
@@ -145,20 +150,25 @@ def test_what_cannot_be_shown_is_said_in_one_sentence(
     assert re.search(expected, answer.err)
 
 
-def test_an_id_of_a_deal_and_of_a_customer_needs_the_target(world: World, customer: str):
-    ((deal,),) = world.sql("SELECT deal_id FROM deals WHERE closed_at_known_at IS NULL ORDER BY known_at LIMIT 1")
-    for table in ("deals", "stage_changes", "activities"):
-        world.sql(f"UPDATE {table} SET deal_id = ? WHERE deal_id = ?", customer, deal)
-    world.sql("UPDATE attribute_changes SET entity_id = ? WHERE entity_id = ?", customer, deal)
-    assert world.run("extract").code == 0
-    answer = show(world, customer)
-    assert answer.code == 2
-    assert answer.err == (
-        f"Error: Id '{customer}' is that of a deal and that of a customer. "
-        "Pass --target conversion or --target churn.\n"
-    )
-    for target in ("conversion", "churn"):
-        assert show(world, customer, "--target", target, "--json").document["target"] == target
+def test_an_id_of_a_deal_and_of_a_customer_needs_the_target(tmp_path: Path):
+    rows = {
+        "customers": [{"customer_id": "17", "created_at": "2024-01-01"}],
+        "orders": [{"order_id": "O1", "occurred_at": "2024-02-01", "customer_id": "17", "amount": 5}],
+        "deals": [
+            {"deal_id": "17", "created_at": "2024-02-01", "customer_id": "17", "closed_at": None, "outcome": None}
+        ],
+    }
+    make_tables(tmp_path, **rows)
+    month = {"horizons_days": [30], "spine": {"grid": "month"}}
+    targets = {"won": {"kind": "conversion", **month}, "lost": {"kind": "churn", "by": "orders", **month}}
+    config = make_config(tmp_path, {name: {} for name in rows}, targets=targets)
+    with patch("pipeline.explore.load_config", return_value=config):
+        with pytest.raises(
+            ConfigError, match=r"^Id '17' is that of a deal and that of a customer\. Pass --target won or"
+        ):
+            show_features(Path("any.yaml"), "17", None, None)
+        for target in targets:
+            assert show_features(Path("any.yaml"), "17", None, target)["target"] == target
 
 
 GROUP = '''
@@ -178,9 +188,9 @@ def our_orders(orders: Any, window: Window) -> FeatureDict:
 def test_a_group_of_ones_own_is_a_feature_like_any_other(world: World, customer: str):
     (world.folder / "ours.py").write_text(GROUP, encoding="utf-8")
     world.change_config(feature_modules=["ours.py"])
-    described = world.run("features describe", "our_orders_60d", "--json").document
+    described = world.run("features describe", "our_orders_60d", "--target", "churn", "--json").document
     assert (described["group"], described["description"]) == ("our_orders", "Orders of ours.")
-    features = show(world, customer, "--json").document["features"]
+    features = show(world, customer, "--target", "churn", "--json").document["features"]
     ((count,),) = world.sql(
         "SELECT count(*) FROM orders, clock WHERE customer_id = ? AND orders.known_at < now "
         "AND occurred_at >= datetime(now, '-60 days')",

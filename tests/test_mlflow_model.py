@@ -89,7 +89,7 @@ def test_trees_and_a_calibration_curve_survive_too_in_any_order_of_columns(tmp_p
     frame = pd.DataFrame({"orders": np.where(orders == 0, np.nan, orders), "industry": industry})
     label = (generator.random(300) < np.where(industry == "pharma", 0.7, 0.2)).astype(float)
     curve = {"kind": "curve", "x": [-2.0, 0.0, 2.0], "y": [-1.0, 0.1, 3.0], "first_slope": 0.5, "last_slope": 0.25}
-    setting = {"encoding": "log_odds", "leaves": 4, "random_cuts": False, "trees": 20}
+    setting = {"encoding": "log_odds", "leaves": 4, "random_cuts": False, "learning_rate": 0.1, "trees": 20}
     fitted = fit_choice(Choice(BoostedTrees.name, setting, curve), TrainingSet(frame, label))
     save_bundle(tmp_path / "bundle", fitted)
     config = make_config(tmp_path)

@@ -123,6 +123,17 @@ def test_scoring_anew_gives_the_same_run_and_the_same_scores(world: World, score
     assert [path.name for path in (world.state / "runs").iterdir()] == [run.name]  # what a killed job left is gone
 
 
+def test_a_run_that_was_killed_before_the_ledger_had_its_scores_is_done_again(world: World, scores: pd.DataFrame):
+    world.sql("UPDATE runs SET state = 'running', finished_at = NULL", file="state/small/ledger.db")
+    world.sql("DELETE FROM scores", file="state/small/ledger.db")
+    answer = world.run("score", "--json").document
+    assert answer["is_new"] is True
+    with open_ledger(world.state / "ledger.db") as ledger:
+        (run,) = ledger.runs()
+        assert (run.run_id, run.state) == (answer["run_id"], "done")
+        pd.testing.assert_frame_equal(ledger.scores(run.run_id), scores, check_dtype=False, check_exact=True)
+
+
 def score_churn(world: World) -> pd.DataFrame:
     """Score, and return what the ledger has of the run."""
     answer = world.run("score", "--json").document

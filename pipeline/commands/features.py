@@ -41,7 +41,7 @@ def list_features(config: ConfigOption, target: TargetOption = None, as_json: Js
         table.add_row(info["name"], info["unit"], info["group"])
     answer.print(table)
     for name, reason in built["skipped"].items():
-        answer.print(f"left out: {name} ({reason})", soft_wrap=True)
+        answer.print(f"left out: {name} ({reason})", markup=False, soft_wrap=True)
 
 
 @app.command()

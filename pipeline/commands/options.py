@@ -1,8 +1,10 @@
 """Options that several commands share, and how a command reports."""
 
 import json
+import math
 import os
 import sys
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -20,5 +22,14 @@ answer = Console(highlight=False, width=None if sys.stdout.isatty() or "COLUMNS"
 
 
 def print_json(document: Any) -> None:
-    """Print one JSON document on stdout; NaN becomes null."""
-    typer.echo(json.dumps(document, indent=2, ensure_ascii=False, default=str))
+    """Print one JSON document on stdout; NaN and infinity become null."""
+    typer.echo(json.dumps(_finite(document), indent=2, ensure_ascii=False, default=str))
+
+
+def _finite(value: Any) -> Any:
+    """Return a document with null for numbers that JSON does not have."""
+    if isinstance(value, float):
+        return value if math.isfinite(value) else None
+    if isinstance(value, Mapping):
+        return {key: _finite(one) for key, one in value.items()}
+    return [_finite(one) for one in value] if isinstance(value, list | tuple) else value
