@@ -1,6 +1,7 @@
 """`leadsieve features`: which there are, what they mean, and one entity's at a date."""
 
 import re
+from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -43,9 +44,16 @@ def test_what_a_target_cannot_have_is_left_out_with_the_reason(finished: World):
     assert "left out: owner_results (it describes deals)\n" in shown
 
 
+@pytest.fixture
+def built(listed: dict) -> Iterator[None]:
+    """Describe what is listed already instead of building it again."""
+    with patch("pipeline.explore.describe_features", return_value=listed):
+        yield
+
+
+@pytest.mark.usefixtures("built")
 def test_a_feature_is_described_by_what_its_group_says(finished: World):
-    arguments = ("orders_days_since_last", "--target", "churn")
-    described = finished.run("features describe", *arguments, "--json").document
+    described = finished.run("features describe", "orders_days_since_last", "--json").document
     assert described == {
         "name": "orders_days_since_last",
         "kind": "number",
@@ -56,19 +64,18 @@ def test_a_feature_is_described_by_what_its_group_says(finished: World):
         "description": "All purchases so far: how many, how much, the first, the last, the largest.",
         "direction": {"churn": 1},
     }
-    assert (
-        "en           {value:,.0f} days since the last order\n"
-        in finished.run("features describe", "orders_days_since_last").out
-    )
+    shown = finished.run("features describe", "orders_days_since_last").out
+    assert "en           {value:,.0f} days since the last order\n" in shown
 
 
+@pytest.mark.usefixtures("built")
 def test_a_misspelt_feature_names_the_nearest_one(finished: World):
-    answer = finished.run("features describe", "order_count_90d", "--target", "churn")
+    answer = finished.run("features describe", "order_count_90d")
     assert (answer.code, answer.out) == (2, "")
     assert answer.err == (
         "Error: There is no feature 'order_count_90d' in this deployment. Did you mean 'orders_count_90d'?\n"
     )
-    assert "See `leadsieve features list`." in finished.run("features describe", "xyz", "--target", "churn").err
+    assert "See `leadsieve features list`." in finished.run("features describe", "xyz").err
 
 
 def show(world: World, entity: str, *arguments: str) -> Answer:

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import kill_run
 import pytest
-from small_crm import CONFIG, World
+from small_crm import CHURN_ONLY, CONFIG, World
 
 from pipeline.ledger import open_ledger
 
@@ -52,6 +52,7 @@ def test_a_night_reads_scores_and_writes_what_changed_and_the_next_run_writes_no
 
 
 def test_a_run_goes_on_where_a_failed_one_stopped(world: World):
+    world.change_config(**CHURN_ONLY)
     world.pass_a_day()
     crm, away = world.folder / "crm.db", world.folder / "away.db"
     tables = (world.state / "tables" / "manifest.json").read_text(encoding="utf-8")
@@ -79,7 +80,7 @@ def test_a_run_goes_on_where_a_failed_one_stopped(world: World):
 
 
 def test_values_that_the_crm_refuses_are_told_and_written_once_it_takes_them(world: World):
-    world.pass_a_day()
+    world.change_config(**CHURN_ONLY, write_back__tables__churn__decimals=3)
     world.sql(
         "CREATE TRIGGER frozen BEFORE UPDATE ON customers WHEN NEW.customer_id = 'C0000001' "
         "BEGIN SELECT RAISE(ABORT, 'this customer is frozen'); END"
@@ -88,7 +89,7 @@ def test_values_that_the_crm_refuses_are_told_and_written_once_it_takes_them(wor
     run_id = json.loads(answer.out)["run_id"]
     assert answer.code == 4
     assert answer.err.splitlines()[-1].startswith(
-        f"Error: The CRM refused 3 values and has yet to take 0 of run '{run_id}'."
+        f"Error: The CRM refused 1 values and has yet to take 0 of run '{run_id}'."
     )
     world.sql("DROP TRIGGER frozen")
     again = world.run("run")
