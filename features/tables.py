@@ -305,7 +305,7 @@ def load_tables(folder: Path) -> CrmTables:
     Raises
     ------
     DataError
-        If there is no manifest, it has another protocol number, or a file is missing or cut short.
+        If there is no manifest, it has another protocol number, or a file is missing, cut short or damaged.
 
     """
     path = folder / MANIFEST
@@ -324,6 +324,13 @@ def load_tables(folder: Path) -> CrmTables:
             raise DataError(
                 f"Table '{table.name}': {file} has {size:,} bytes, expected {table.bytes:,}: the file is missing or "
                 "only half there. Run `leadsieve extract` again."
+            )
+        with file.open("rb") as content:
+            digest = hashlib.file_digest(content, "sha256").hexdigest()
+        if digest != table.sha256:
+            raise DataError(
+                f"Table '{table.name}': {file} has hash {digest[:12]}, expected {table.sha256[:12]}: its content was "
+                "changed or damaged. Run `leadsieve extract` again."
             )
     return CrmTables(
         folder=folder,

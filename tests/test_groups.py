@@ -11,7 +11,7 @@ from features.build import FeatureFrame, build_features
 from features.catalog import CATALOG
 from features.errors import DataError
 from features.group import Feature, FeatureDict, Group, Pooled, Window, derived, feature_group, pooled_group
-from features.tables import CrmTables
+from features.tables import CrmTables, load_tables
 
 ORDERS = """
     order_id  occurred_at  customer_id  amount  quantity  channel
@@ -174,3 +174,12 @@ def test_public_functions_can_be_imported_from_the_package() -> None:
     assert features.build_features is build_features
     with pytest.raises(AttributeError, match="module 'features' has no attribute 'build_everything'"):
         _ = features.build_everything
+
+
+def test_a_stored_table_with_one_byte_changed_is_refused(tables: CrmTables) -> None:
+    file = tables.path("orders")
+    content = bytearray(file.read_bytes())
+    content[len(content) // 2] ^= 1
+    file.write_bytes(content)
+    with pytest.raises(DataError, match=r"Table 'orders': .* its content was changed or damaged"):
+        load_tables(tables.folder)
