@@ -222,6 +222,7 @@ def _specs() -> dict[str, TableSpec]:
             required=("subscription_id", "occurred_at", "customer_id"),
             references={"customer_id": "customers"},
             revealed={"ended_at": "ended_at", "end_reason": "ended_at"},
+            is_entity=True,
         ),
         TableSpec(
             "assessments",
@@ -265,7 +266,9 @@ class StoredTable:
     `columns` maps every usable column to its type. Beyond what the source delivered there are
     `known_at` (never null), `<time>_known_at` for each time column that reveals others, and, on
     entity tables (one row per version of an entity), `known_until`: the version holds for
-    `known_at < as_of <= known_until`, null meaning that it still does.
+    `known_at < as_of <= known_until`, null meaning that it still does. Other tables have `known_until`
+    too once a row was changed, deleted or merged away between two extracts. `sensitive` columns are
+    stored, but no view shows them.
     """
 
     name: str
@@ -275,6 +278,7 @@ class StoredTable:
     sha256: str
     columns: Mapping[str, ColumnType]
     revealed: Mapping[str, str]
+    sensitive: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -316,7 +320,10 @@ def load_tables(folder: Path) -> CrmTables:
         raise DataError(
             f"{path} has protocol {manifest.get('protocol')}, expected {PROTOCOL}. Run `leadsieve extract` again."
         )
-    stored = {name: StoredTable(name=name, **entry) for name, entry in manifest["tables"].items()}
+    stored = {
+        name: StoredTable(name=name, **{**entry, "sensitive": tuple(entry.get("sensitive", ()))})
+        for name, entry in manifest["tables"].items()
+    }
     for table in stored.values():
         file = folder / table.file
         size = file.stat().st_size if file.is_file() else 0

@@ -25,6 +25,7 @@ def write_table(
     name: str,
     columns: Mapping[str, ColumnType],
     revealed: Mapping[str, str],
+    sensitive: tuple[str, ...] = (),
 ) -> StoredTable:
     """Write the rows of a query as Parquet; the same rows in the same order give the same file.
 
@@ -36,7 +37,7 @@ def write_table(
         A SELECT with a total order.
     folder : Path
         Where extracted tables live.
-    name, columns, revealed
+    name, columns, revealed, sensitive
         As in the manifest.
 
     """
@@ -53,7 +54,8 @@ def write_table(
         partial.unlink()
     else:
         partial.replace(target)
-    return StoredTable(name, file_name, int((copied or (0,))[0]), size, sha256, dict(columns), dict(revealed))
+    rows = int((copied or (0,))[0])
+    return StoredTable(name, file_name, rows, size, sha256, dict(columns), dict(revealed), sensitive)
 
 
 def commit(folder: Path, data_end: datetime, config: Config, tables: list[StoredTable]) -> bool:

@@ -143,18 +143,18 @@ def test_a_config_without_entities_is_refused(tmp_path):
             "orders",
             "tables.customers.tracked needs tables.attribute_changes, the CRM's field history",
         ),
-        ("static: [region]", "static: [owner_id]", "column 'owner_id' is both static and tracked. Choose one"),
+        ("static: [region]", "static: [owner_id]", "column 'owner_id' is static, tracked or remembered twice. Choose one"),
         ("tracked: [owner_id]", "tracked: [customer_id]", "'customer_id' joins tables, so it cannot be tracked"),
         (
             "static: [region]",
             "static: [created_at]",
-            "column 'created_at' is static or tracked, but it is the key, the time",
+            "column 'created_at' is static, tracked or remembered, but it is the key, the time",
         ),
         ("{owner_id: 2023", "{region: 2023", "history_since names 'region', which is not tracked"),
         (
             "changes.csv'",
             "changes.csv'\n    static: [field]",
-            "tables.attribute_changes has static or tracked, which only",
+            "tables.attribute_changes has static, tracked or remembered, which only",
         ),
     ],
 )

@@ -11,7 +11,7 @@ import pytest
 import typer
 
 from features.tables import TABLES
-from pipeline import config as configs
+from pipeline import config_schema as configs
 from pipeline.cli import DEFECT, make_app
 from pipeline.commands.demo import TITLES
 from pipeline.errors import EXIT_CODES

@@ -1,0 +1,222 @@
+"""The sections of a deployment's config: what each key means and which values it takes."""
+
+import difflib
+import re
+from datetime import UTC, date, datetime
+from pathlib import Path
+from typing import Annotated, Literal
+from zoneinfo import ZoneInfo
+
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, model_validator
+
+from features.tables import TABLES
+
+
+def _check_time_zone(name: str) -> str:
+    try:
+        is_named = ZoneInfo(name).key != "localtime"  # which differs between machines
+    except (KeyError, ValueError, OSError):
+        is_named = False
+    if not is_named:
+        raise ValueError(f"'{name}' is not a time zone, expected a name such as 'Europe/Berlin' or 'UTC'")
+    return name
+
+
+def _check_environment_name(name: str) -> str:
+    """Refuse a value where the name of a variable belongs; it may be a secret, so it is not shown."""
+    if not re.fullmatch(r"[A-Za-z_][A-Za-z0-9_]*", name):
+        raise ValueError(
+            "this key names an environment variable and holds something else (not shown, it may be a secret). "
+            "Put the value into the environment and its name here, such as CRM_URL"
+        )
+    return name
+
+
+def _to_utc(moment: datetime) -> datetime:
+    return moment.astimezone(UTC).replace(tzinfo=None) if moment.tzinfo else moment
+
+
+EnvironmentName = Annotated[str, AfterValidator(_check_environment_name)]
+Moment = Annotated[datetime, AfterValidator(_to_utc)]
+
+
+class Section(BaseModel):
+    """A part of the config: unknown keys are errors, values do not change after loading."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+
+class Source(Section):
+    """Where the CRM's tables are read."""
+
+    adapter: Literal["files", "sql"]
+    folder_env: EnvironmentName | None = Field(
+        None, description="files: environment variable that holds the data folder"
+    )
+    folder: Path | None = Field(None, description="files: the data folder, when it is no secret and fixed")
+    url_env: EnvironmentName | None = Field(None, description="sql: environment variable that holds the SQLAlchemy URL")
+    sqlite: Path | None = Field(None, description="sql: path of a SQLite file, used when url_env is not set")
+    data_end: Moment | None = Field(None, description="the source's 'now' (UTC), required for files")
+    data_end_select: str | None = Field(None, description="sql: a SELECT that returns the source's 'now' in UTC")
+    orphan_share: float = Field(0.05, ge=0, le=1, description="share of rows with an unknown key that is tolerated")
+    bad_share: float = Field(0.01, ge=0, lt=1, description="share of a table's rows that may go to the quarantine")
+    shrink_share: float = Field(0.5, ge=0, le=1, description="share of a table's rows that may be gone since last time")
+    overlap_minutes: int = Field(60, ge=0, description="how far an incremental read looks back before the last extract")
+    sweep_days: int = Field(7, ge=0, description="days between full sweeps of the keys of tables read incrementally")
+
+    @model_validator(mode="after")
+    def _check_place(self) -> "Source":
+        if self.adapter == "files" and not (self.folder or self.folder_env):
+            raise ValueError("adapter 'files' needs folder or folder_env")
+        if self.adapter == "files" and self.data_end is None:
+            raise ValueError("adapter 'files' needs data_end, the moment at which the files were written (UTC)")
+        if self.adapter == "sql" and not (self.sqlite or self.url_env):
+            raise ValueError("adapter 'sql' needs sqlite or url_env")
+        return self
+
+
+class TableMapping(Section):
+    """One canonical table: the SELECT that delivers it and the clocks of its rows."""
+
+    select: str
+    known_at: str | None = Field(None, description="a column, `first_seen`, or `time`: when a row became known")
+    modified_at: str | None = Field(None, description="column that says when a row last changed: read incrementally")
+    sensitive: tuple[str, ...] = Field((), description="columns that never enter a model or a log")
+    static: tuple[str, ...] = Field((), description="columns that are true since creation and never change")
+    tracked: tuple[str, ...] = Field((), description="columns whose history is in attribute_changes")
+    remembered: tuple[str, ...] = Field((), description="columns whose history we keep by comparing extracts")
+    history_since: dict[str, date] = Field({}, description="tracked column: before this day its value is unknown")
+    revealed: dict[str, str] = Field({}, description="column: the time column that says when it was filled")
+    late_rows: Literal["stop", "drop"] = Field("stop", description="rows that are known before they occurred")
+
+
+def _check_history(name: str, table: TableMapping, has_changes: bool) -> None:
+    """Check what a table says about the history of its columns."""
+    spec = TABLES[name]
+    if (table.static or table.tracked or table.remembered) and not spec.is_entity:
+        raise ValueError(
+            f"tables.{name} has static, tracked or remembered, which only customers, deals and subscriptions have. "
+            "Remove it"
+        )
+    if table.tracked and not has_changes:
+        raise ValueError(
+            f"tables.{name}.tracked needs tables.attribute_changes, the CRM's field history. "
+            "Add that table, or leave these columns out"
+        )
+    for column in ("customer_id", "deal_id"):
+        if column in (*table.tracked, *table.remembered, *table.revealed):
+            raise ValueError(
+                f"tables.{name}: '{column}' joins tables, so it cannot be tracked, remembered or revealed. "
+                "Leave it out there, and if it is filled later, deliver it under another name"
+            )
+    dated = {spec.key, spec.time, *spec.revealed, *table.revealed, *table.revealed.values()}
+    declared = (*table.static, *table.tracked, *table.remembered)
+    for column in declared:
+        if declared.count(column) > 1:
+            raise ValueError(f"tables.{name}: column '{column}' is static, tracked or remembered twice. Choose one")
+        if column in dated:
+            raise ValueError(
+                f"tables.{name}: column '{column}' is static, tracked or remembered, but it is the key, the time, "
+                "or filled later. Remove it there"
+            )
+    for column in table.history_since:
+        if column not in table.tracked:
+            raise ValueError(f"tables.{name}.history_since names '{column}', which is not tracked. Add it to tracked")
+
+
+class Spine(Section):
+    """At which moments entities are looked at, for training."""
+
+    grid: Literal["month", "week"] | None = None
+    start: date | None = Field(None, description="no moment before this day; default: when the data begins")
+    ages_days: tuple[int, ...] = Field((), description="days since an entity began; 0 is its birth")
+
+
+class Target(Section):
+    """What is predicted."""
+
+    kind: Literal["conversion", "churn"]
+    by: Literal["orders"] | None = Field(None, description="churn: what counts as staying")
+    lookback_days: int | None = Field(None, gt=0, description="churn: an order within, null = ever")
+    horizons_days: tuple[int, ...] = Field(min_length=1, max_length=1, description="days that a label looks forward")
+    settle_days: int | None = Field(None, ge=0, description="default: the p95 lateness of the outcome")
+    spine: Spine
+    test_as_of: date | None = Field(None, description="pinned test block; default: the newest ripe one")
+    scorecard: Path | None = None
+
+    @model_validator(mode="after")
+    def _check_kind(self) -> "Target":
+        if self.kind == "churn" and self.by is None:
+            raise ValueError("kind 'churn' needs by: orders")
+        if self.spine.grid is None and not self.spine.ages_days:
+            raise ValueError("spine needs grid, ages_days, or both")
+        return self
+
+
+class FieldMap(Section):
+    """The CRM table and fields that the scores of one target are written to."""
+
+    target: str = Field(description="the table of the CRM")
+    key: str = Field(description="its column with the id of the entity")
+    fields: dict[str, str] = Field(
+        description="CRM field: probability | points | grade | reasons_en | reasons_zh | ..."
+    )
+    decimals: int = Field(4, ge=0, le=12, description="numbers are rounded to this before diff, write and ledger")
+
+
+class WriteBack(Section):
+    """Where scores go."""
+
+    adapter: Literal["sql"] = "sql"
+    url_env: EnvironmentName | None = None
+    sqlite: Path | None = None
+    batch_rows: int = Field(1000, ge=1)
+    insert_missing: bool = Field(False, description="add rows the CRM table lacks (a table of our own)")
+    tables: dict[str, FieldMap]
+
+    @model_validator(mode="after")
+    def _check_place(self) -> "WriteBack":
+        if not (self.sqlite or self.url_env):
+            raise ValueError("write_back needs sqlite or url_env")
+        return self
+
+
+class MlflowPlace(Section):
+    """Where model versions are tracked; default: SQLite under the state folder."""
+
+    tracking_uri_env: EnvironmentName | None = None
+    experiment: str | None = None
+
+
+class Config(Section):
+    """One deployment."""
+
+    name: str = Field(pattern=r"^[a-z][a-z0-9_]*$")
+    state: Path = Path(".leadsieve")
+    time_zone: Annotated[str, AfterValidator(_check_time_zone)] = "UTC"
+    currency: str = Field("EUR", pattern=r"^[A-Za-z]{3}$")
+    stages: tuple[str, ...] = Field((), description="the order of deal stages")
+    seed: int = 0
+    source: Source
+    tables: dict[str, TableMapping]
+    feature_modules: tuple[Path, ...] = Field((), description="Python files with feature groups of your own")
+    targets: dict[str, Target]
+    write_back: WriteBack | None = None
+    mlflow: MlflowPlace = MlflowPlace()
+
+    @model_validator(mode="after")
+    def _check_tables(self) -> "Config":
+        for name in self.tables:
+            if name not in TABLES:
+                near = difflib.get_close_matches(name, TABLES, n=1)
+                hint = f"Did you mean '{near[0]}'?" if near else f"Known tables: {', '.join(TABLES)}."
+                raise ValueError(f"unknown table '{name}' in tables. {hint}")
+            _check_history(name, self.tables[name], "attribute_changes" in self.tables)
+        if not {"customers", "deals"} & set(self.tables):
+            raise ValueError("tables needs 'customers' or 'deals'")
+        return self
+
+    @property
+    def folder(self) -> Path:
+        """State folder of this deployment: everything local lives below it."""
+        return self.state / self.name
