@@ -143,7 +143,11 @@ def test_a_config_without_entities_is_refused(tmp_path):
             "orders",
             "tables.customers.tracked needs tables.attribute_changes, the CRM's field history",
         ),
-        ("static: [region]", "static: [owner_id]", "column 'owner_id' is static, tracked or remembered twice. Choose one"),
+        (
+            "static: [region]",
+            "static: [owner_id]",
+            "column 'owner_id' is static, tracked or remembered twice. Choose one",
+        ),
         ("tracked: [owner_id]", "tracked: [customer_id]", "'customer_id' joins tables, so it cannot be tracked"),
         (
             "static: [region]",
