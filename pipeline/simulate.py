@@ -9,10 +9,11 @@ import numpy as np
 import pyarrow as pa
 
 from pipeline.errors import ConfigError
-from pipeline.simulation_accounts import draw_invoices, draw_orders, simulate_accounts
+from pipeline.simulation_accounts import draw_orders, simulate_accounts
 from pipeline.simulation_activities import draw_activities
 from pipeline.simulation_deals import draw_deals, simulate_progress
 from pipeline.simulation_history import change_customers, change_deals
+from pipeline.simulation_invoices import draw_invoices
 from pipeline.simulation_output import MADE_BY, write_files, write_sql
 from pipeline.simulation_tables import (
     build_activities,

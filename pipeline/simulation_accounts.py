@@ -1,4 +1,4 @@
-"""How simulated customers buy, cool down and leave: hidden phases, orders, invoices.
+"""How simulated customers buy, cool down and leave: hidden phases and orders.
 
 An account is healthy, cooling, winding down or gone; the phase changes every two weeks at most and
 slows its orders, its contacts and its payments before it is gone. No table shows the phase.
@@ -10,16 +10,14 @@ import numpy as np
 from numpy.typing import NDArray
 
 from pipeline.simulation_deals import WON, Deals, Progress, draw_arrivals, season
-from pipeline.simulation_world import DAY, HISTORY, STARTS, STEP, STEPS, Codes, Customers, Floats, Owners
+from pipeline.simulation_world import DAY, STARTS, STEP, STEPS, Codes, Customers, Floats, Owners
 
 HEALTHY, COOLING, WINDING, GONE = 0, 1, 2, 3
 PHASES = 4
 
 _ORDER_LEVEL = np.array([1.0, 0.6, 0.25, 0.03])
 _AMOUNT_LEVEL = np.array([1.0, 0.9, 0.7, 0.5])
-_PAY_DELAY_DAYS = np.array([0.0, 5.0, 14.0, 25.0])
 _ORDER_REGULARITY = 1.5
-_TERMS_DAYS = np.array([14.0, 30.0, 60.0])
 _WIN_TO_ORDER_DAYS = 4.0
 
 
@@ -52,18 +50,6 @@ class Orders:
     cost: Floats
     quantity: Floats
     product: Codes
-
-
-@dataclass(frozen=True)
-class Invoices:
-    """One array entry per invoice; `paid` and `written_off` are infinite until then."""
-
-    customer: Codes
-    occurred: Floats
-    amount: Floats
-    due: Floats
-    paid: Floats
-    written_off: Floats
 
 
 def simulate_accounts(
@@ -138,25 +124,4 @@ def _with_returns(
         cost=np.concatenate([cost, -np.round(cost[back] * part, 2)]),
         quantity=np.concatenate([quantity, -np.ceil(quantity[back] * part)]),
         product=np.concatenate([product, product[back]]),
-    )
-
-
-def draw_invoices(rng: np.random.Generator, customers: Customers, accounts: Accounts, orders: Orders) -> Invoices:
-    """Draw one invoice per order; weak solvency and a cooling account pay late, some never."""
-    ordered = np.flatnonzero((orders.amount > 0) & (orders.occurred < HISTORY))
-    customer = orders.customer[ordered]
-    occurred = orders.occurred[ordered] + rng.exponential(1.5 * DAY, len(ordered))
-    terms = rng.choice(_TERMS_DAYS, len(customers), p=[0.3, 0.5, 0.2])
-    due = occurred + terms[customer] * DAY
-    phase = accounts.phase_at(customer, np.minimum(due, HISTORY))
-    habit = 3.0 - 4.0 * customers.solvency[customer] + _PAY_DELAY_DAYS[phase]
-    paid = np.maximum(due + (habit + rng.gamma(1.2, 5.0, len(customer)) - 5.0) * DAY, occurred + 0.2 * DAY)
-    is_lost = rng.random(len(customer)) < 0.004 * (1 + 4 * (phase == GONE) + 2 * (customers.solvency[customer] < -1))
-    return Invoices(
-        customer=customer,
-        occurred=occurred,
-        amount=orders.amount[ordered],
-        due=due,
-        paid=np.where(is_lost, np.inf, paid),
-        written_off=np.where(is_lost, due + 180 * DAY, np.inf),
     )

@@ -6,7 +6,7 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from pipeline.simulation_accounts import Invoices, Orders
+from pipeline.simulation_accounts import Orders
 from pipeline.simulation_activities import DIRECTIONS, KINDS, OUTCOMES, Activities
 from pipeline.simulation_columns import (
     date_column,
@@ -21,6 +21,7 @@ from pipeline.simulation_columns import (
 )
 from pipeline.simulation_deals import LOST, LOST_REASONS, OPEN, PRODUCTS, STAGES, Deals, Progress
 from pipeline.simulation_history import Change, CustomerValues, DealValues, owner_column
+from pipeline.simulation_invoices import Invoices
 from pipeline.simulation_world import (
     DAY,
     GRADES,
