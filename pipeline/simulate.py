@@ -14,7 +14,8 @@ from pipeline.simulation_activities import draw_activities
 from pipeline.simulation_deals import draw_deals, simulate_progress
 from pipeline.simulation_history import change_customers, change_deals
 from pipeline.simulation_invoices import draw_invoices
-from pipeline.simulation_output import MADE_BY, write_files, write_sql
+from pipeline.simulation_output import MADE_BY, write_files
+from pipeline.simulation_sql import write_sql
 from pipeline.simulation_tables import (
     build_activities,
     build_attribute_changes,

@@ -1,48 +1,17 @@
-"""Write simulated tables as Parquet files or into a database, and never over anything else."""
+"""Write simulated tables as Parquet files, and never over anything else."""
 
 import os
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from pathlib import Path
-from types import MappingProxyType
-from typing import Any
 
 import pyarrow as pa
 import pyarrow.parquet as pq
-from sqlalchemy import (
-    BigInteger,
-    Boolean,
-    Column,
-    Connection,
-    Date,
-    DateTime,
-    Double,
-    MetaData,
-    Numeric,
-    String,
-    Table,
-    Text,
-    insert,
-    inspect,
-    select,
-)
-from sqlalchemy.types import TypeEngine
 
-from pipeline.database import answering, describe_place, make_engine, writing
 from pipeline.errors import ConfigError
 
 MADE_BY = "leadsieve simulate"
 """What `clock.made_by` says in whatever the simulator wrote."""
 
-SCORE_COLUMNS: Mapping[str, Mapping[str, TypeEngine[Any]]] = MappingProxyType(
-    {
-        "deals": {"lead_score": Double(), "lead_grade": Text(), "lead_reasons": Text()},
-        "customers": {"churn_risk": Double(), "churn_grade": Text(), "churn_reasons": Text()},
-    }
-)
-"""Empty columns of the CRM's own tables that scores are written to (in a database only)."""
-
-_KEYS = {"customers": "customer_id", "deals": "deal_id"}
-_ROWS_PER_INSERT = 50_000
 _PART = ".parquet.part"
 
 
@@ -67,7 +36,7 @@ def write_files(tables: Mapping[str, pa.Table], folder: Path, *, force: bool = F
     try:
         folder.mkdir(parents=True, exist_ok=True)
         if any(not path.name.endswith(_PART) for path in folder.iterdir()):
-            _check_replaceable(f"Folder {folder}", _is_simulated(folder), force)
+            check_replaceable(f"Folder {folder}", _is_simulated(folder), force)
         for name, table in tables.items():
             pq.write_table(table, folder / f"{name}{_PART}", compression="zstd")
         for name in sorted(tables, key=lambda name: name != "clock"):
@@ -87,8 +56,15 @@ def _is_simulated(folder: Path) -> bool:
         return False
 
 
-def _check_replaceable(place: str, is_simulated: bool, force: bool) -> None:
-    """Refuse to write over what the simulator did not write, and over a simulation unless told to."""
+def check_replaceable(place: str, is_simulated: bool, force: bool) -> None:
+    """Refuse to write over what the simulator did not write, and over a simulation unless told to.
+
+    Raises
+    ------
+    ConfigError
+        Naming the place.
+
+    """
     if not is_simulated:
         raise ConfigError(
             f"{place} holds something that `leadsieve simulate` did not write, expected an empty place or an earlier "
@@ -99,113 +75,3 @@ def _check_replaceable(place: str, is_simulated: bool, force: bool) -> None:
             f"{place} holds an earlier simulation, and the scores written to it would be lost. "
             "Pass --force to replace it."
         )
-
-
-def write_sql(tables: Mapping[str, pa.Table], place: str | Path, *, force: bool = False) -> None:
-    """Write the tables into a database in one transaction: all of them or none.
-
-    Customers and deals get the empty `SCORE_COLUMNS` as well. SQLite has no type for times: they
-    are ISO text there (2025-06-30 22:00:00), as are dates.
-
-    Parameters
-    ----------
-    tables : mapping of str to pyarrow.Table
-        What `simulate_crm` returns.
-    place : str or Path
-        SQLAlchemy URL, or the path of a SQLite file (made if it is missing).
-    force : bool
-        Replace the tables of an earlier simulation. Others are never touched.
-
-    Raises
-    ------
-    ConfigError
-        If the URL cannot be used, or the database has one of these tables already.
-    CrmError
-        If the database does not answer.
-
-    """
-    engine = make_engine(place)
-    is_sqlite = engine.dialect.name == "sqlite"
-    if is_sqlite and engine.url.database:
-        _make_parent(Path(engine.url.database))
-    metadata = MetaData()
-    targets = {name: _describe_table(metadata, name, table) for name, table in tables.items()}
-    try:
-        with answering(engine, "writing the simulated tables"), writing(engine).begin() as connection:
-            taken = set(inspect(connection).get_table_names()) & set(targets)
-            if taken:
-                where = f"Table '{min(taken)}' of {describe_place(engine.url)}"
-                _check_replaceable(where, _is_simulated_database(connection, targets["clock"], taken), force)
-            metadata.drop_all(connection)
-            metadata.create_all(connection)
-            for name, table in tables.items():
-                _insert(connection, targets[name], table, is_sqlite)
-    finally:
-        engine.dispose()
-
-
-def _make_parent(path: Path) -> None:
-    try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-    except OSError as error:
-        raise ConfigError(
-            f"Folder {path.parent} cannot be made ({error.strerror}). Pass another place with --sql."
-        ) from None
-
-
-def _is_simulated_database(connection: Connection, clock: Table, taken: set[str]) -> bool:
-    """Whether the clock table of a database says that the simulator wrote it."""
-    if clock.name not in taken:
-        return False
-    columns = {column["name"] for column in inspect(connection).get_columns(clock.name)}
-    return "made_by" in columns and MADE_BY in connection.execute(select(clock.c.made_by)).scalars().all()
-
-
-def _describe_table(metadata: MetaData, name: str, table: pa.Table) -> Table:
-    """Describe the database table for an Arrow table."""
-    key = _KEYS.get(name)
-    columns = [
-        Column(field.name, String(20) if field.name == key else _sql_type(field.type), primary_key=field.name == key)
-        for field in table.schema
-    ]
-    scores = [Column(column, kind) for column, kind in SCORE_COLUMNS.get(name, {}).items()]
-    return Table(name, metadata, *columns, *scores)
-
-
-def _sql_type(kind: pa.DataType) -> TypeEngine[Any]:
-    if pa.types.is_decimal(kind):
-        return Numeric(kind.precision, kind.scale)
-    types: dict[pa.DataType, TypeEngine[Any]] = {
-        pa.timestamp("us"): DateTime(),
-        pa.date32(): Date(),
-        pa.int64(): BigInteger(),
-        pa.float64(): Double(),
-        pa.bool_(): Boolean(),
-    }
-    return types.get(kind, Text())
-
-
-def _insert(connection: Connection, target: Table, table: pa.Table, is_sqlite: bool) -> None:
-    """Insert all rows, a batch at a time; the score columns stay null."""
-    statement = insert(target)
-    for rows in (table.slice(at, _ROWS_PER_INSERT) for at in range(0, table.num_rows, _ROWS_PER_INSERT)):
-        if is_sqlite:
-            text = str(insert(target).values(dict.fromkeys(table.column_names)).compile(connection))
-            connection.exec_driver_sql(text, list(_plain_rows(rows)))
-        else:
-            connection.execute(statement, rows.to_pylist())
-
-
-def _plain_rows(table: pa.Table) -> Iterator[tuple[Any, ...]]:
-    """Return rows as SQLite stores them: numbers and text."""
-    return zip(*(_plain(column).to_pylist() for column in table.columns), strict=True)
-
-
-def _plain(column: pa.ChunkedArray) -> pa.ChunkedArray:
-    if pa.types.is_timestamp(column.type):
-        return column.cast(pa.timestamp("s")).cast(pa.string())
-    if pa.types.is_date(column.type):
-        return column.cast(pa.string())
-    if pa.types.is_decimal(column.type):
-        return column.cast(pa.float64())
-    return column.cast(pa.int64()) if pa.types.is_boolean(column.type) else column
