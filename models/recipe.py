@@ -19,7 +19,7 @@ from models.logistic import Logistic, SingleColumn
 from models.metrics import log_losses, measure
 from models.predict import Bundle, to_probability
 from models.selection import select
-from models.split import Folds, make_folds
+from models.split import Folds, make_folds, weeks_of
 from models.training_set import TrainingSet, check_learnable
 from models.tuning import Trial, joined_rows, try_candidate
 
@@ -152,7 +152,7 @@ def _choose_and_fit(
     labels = [rows.label[fold.valid] for fold in folds.folds]
     left = list(trials)
     while True:
-        trial = select(left, rows.label[at], rows.group[at])
+        trial = select(left, rows.label[at], rows.group[at], weeks_of(train, folds, at))
         calibrator = IDENTITY if trial.is_constant else choose_calibrator(trial.log_odds, labels, folds)
         fitted = fit_choice(Choice(trial.name, trial.setting, calibrator), train)
         if not _is_constant(fitted, train):

@@ -1,11 +1,13 @@
 """Which candidate goes on: the simplest one that is not beaten beyond noise."""
 
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
 
 from models.candidate import Floats
+from models.level import level_free_losses
 from models.metrics import log_losses
 from models.predict import to_probability
 from models.tuning import Trial
@@ -56,9 +58,9 @@ def _placements(score: Floats, label: Floats) -> tuple[float, Floats]:
 
 
 def ranks_beyond_noise(parts: Sequence[Floats], label: Floats, group: NDArray[np.int64], noise: float) -> bool:
-    """Whether the AUC within folds is above one half by more than `noise` standard errors.
+    """Whether the AUC within parts (folds, or times of a fold) is above one half by more than `noise` standard errors.
 
-    Folds weigh by their rows; a fold with a single class says nothing. The standard error is the
+    Parts weigh by their rows; a part with a single class says nothing. The standard error is the
     larger of the one between groups and the one of a score without any signal.
     """
     ends = np.cumsum([len(part) for part in parts])[:-1]
@@ -67,6 +69,8 @@ def ranks_beyond_noise(parts: Sequence[Floats], label: Floats, group: NDArray[np
         for part, one, who in zip(parts, np.split(label, ends), np.split(group, ends), strict=True)
         if 0 < one.sum() < len(one)
     ]
+    if not folds:
+        return False
     rows = sum(len(one) for _, one, _ in folds)
     excess, chance, moves = 0.0, 0.0, np.zeros(int(group.max()) + 1)
     for part, one, who in folds:
@@ -78,32 +82,58 @@ def ranks_beyond_noise(parts: Sequence[Floats], label: Floats, group: NDArray[np
     return excess > noise * float(np.sqrt(max(chance, (moves**2).sum())))
 
 
-def _has_signal(trial: Trial, losses: Mapping[str, Floats], label: Floats, group: NDArray[np.int64]) -> bool:
+@dataclass(frozen=True)
+class _Rows:
+    """What was predicted out of fold; `parts` are the positions that are compared with each other."""
+
+    label: Floats
+    group: NDArray[np.int64]
+    parts: Sequence[NDArray[np.intp]]
+
+    def ranks(self, trial: Trial) -> bool:
+        """Whether a trial ranks the rows of the parts better than chance."""
+        at, scores = np.concatenate(self.parts), np.concatenate(trial.log_odds)
+        apart = [scores[part] for part in self.parts]
+        return ranks_beyond_noise(apart, self.label[at], self.group[at], NO_SIGNAL_NOISE)
+
+    def level_free_losses(self, trial: Trial) -> Floats:
+        """Log loss of each row once the level of its part is taken out."""
+        scores, losses = np.concatenate(trial.log_odds), np.empty(len(self.label))
+        for part in self.parts:
+            losses[part] = level_free_losses(scores[part], self.label[part])
+        return losses
+
+
+def _has_signal(trial: Trial, losses: Mapping[str, Floats], rows: _Rows) -> bool:
     """Whether a candidate saves enough on the base rate, and beyond noise: in log loss, or else in ranking."""
     base, own = losses["base_rate"], losses[trial.name]
     if float((base - own).mean()) < WORTH_HAVING * float(base.mean()):
         return False
-    return trails(base, own, group, NO_SIGNAL_NOISE) or ranks_beyond_noise(
-        trial.log_odds, label, group, NO_SIGNAL_NOISE
-    )
+    return trails(base, own, rows.group, NO_SIGNAL_NOISE) or rows.ranks(trial)
 
 
-def _choose(
-    trials: Mapping[str, Trial], losses: Mapping[str, Floats], label: Floats, group: NDArray[np.int64]
-) -> Trial | None:
+def _choose(trials: Mapping[str, Trial], losses: Mapping[str, Floats], rows: _Rows) -> Trial | None:
     """Return the simplest trial not beaten beyond noise; None if nothing beats the base rate beyond noise."""
     candidates = [name for name in losses if not trials[name].is_constant]
-    beating = [name for name in candidates if _has_signal(trials[name], losses, label, group)]
+    beating = [name for name in candidates if _has_signal(trials[name], losses, rows)]
     if not beating:
         return None
     best = min(beating, key=lambda name: float(losses[name].mean()))
     for name in sorted(candidates, key=SIMPLEST_FIRST.index):
-        if name == best or not trails(losses[name], losses[best], group, NOISE):
+        if name == best or not trails(losses[name], losses[best], rows.group, NOISE):
             return trials[name]
     return trials[best]
 
 
-def select(trials: Sequence[Trial], label: Floats, group: NDArray[np.int64]) -> Trial:
+def _positions(part: NDArray[np.int64]) -> list[NDArray[np.intp]]:
+    """Positions of the rows of each part."""
+    order = np.argsort(part, kind="stable")
+    return np.split(order, np.flatnonzero(np.diff(part[order])) + 1)
+
+
+def select(
+    trials: Sequence[Trial], label: Floats, group: NDArray[np.int64], when: NDArray[np.int64] | None = None
+) -> Trial:
     """Choose among trials by log loss out of fold, the level of each fold taken out.
 
     Where no candidate ranks better than the base rate, one may still follow the level: then log loss
@@ -116,9 +146,16 @@ def select(trials: Sequence[Trial], label: Floats, group: NDArray[np.int64]) -> 
         Among them `base_rate`.
     label, group : array
         Of the rows predicted out of fold, fold after fold.
+    when : array of int, optional
+        For dated rows in grouped folds, where every fold spans all dates: rows are compared with rows of
+        their own fold and time only, so that a candidate gains nothing by knowing which past weeks were good.
 
     """
     by_name = {trial.name: trial for trial in trials}
-    free = {trial.name: _losses(trial.level_free, label) for trial in trials}
-    raw = {trial.name: _losses(trial.log_odds, label) for trial in trials}
-    return _choose(by_name, free, label, group) or _choose(by_name, raw, label, group) or by_name["base_rate"]
+    fold = np.repeat(np.arange(len(trials[0].log_odds)), [len(part) for part in trials[0].log_odds])
+    rows = _Rows(label, group, _positions(fold if when is None else fold * (int(when.max()) + 1) + when))
+    free = {trial.name: rows.level_free_losses(trial) for trial in trials}
+    chosen = _choose(by_name, free, rows)
+    if chosen is None and when is None:
+        chosen = _choose(by_name, {trial.name: _losses(trial.log_odds, label) for trial in trials}, rows)
+    return chosen or by_name["base_rate"]

@@ -230,6 +230,15 @@ def _grouped_folds(rows: TrainingSet, seed: int) -> list[Fold]:
     return [Fold(np.flatnonzero(fold != k), np.flatnonzero(fold == k)) for k in range(count)]
 
 
+def weeks_of(rows: TrainingSet, folds: Folds, at: Positions) -> NDArray[np.int64] | None:
+    """Return the week (from 0) of dated rows that are in grouped folds; None where folds are in time, or nothing is."""
+    if folds.kind == "time" or rows.time is None:
+        return None
+    time = np.asarray(rows.time)[at]
+    week = (time.astype("datetime64[W]") if time.dtype.kind == "M" else _quantile_blocks(time)).astype(np.int64)
+    return np.asarray(week - week.min(), dtype=np.int64)
+
+
 def make_folds(rows: TrainingSet, seed: int = 0) -> Folds:
     """Cut training rows into folds that predict what comes later.
 

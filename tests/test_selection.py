@@ -48,6 +48,17 @@ def test_rows_of_one_customer_are_one_piece_of_evidence() -> None:
     assert select(trials, LABEL, two_customers).name == "base_rate"
 
 
+def test_knowing_which_weeks_were_good_is_no_signal() -> None:
+    week = np.repeat([0, 1], 200)
+    label = np.concatenate([np.tile([1.0, 1.0, 1.0, 0.0], 50), np.tile([1.0, 0.0, 0.0, 0.0], 50)])
+    rows, calendar = np.arange(400), np.where(week == 0, 1.0, -1.0)
+    trials = [trial("base_rate", *np.zeros(400)), trial("logistic", *calendar)]
+    assert select(trials, label, rows).name == "logistic"
+    assert select(trials, label, rows, week).name == "base_rate"
+    within = [trials[0], trial("logistic", *np.where(label == 1.0, 1.0, -1.0))]
+    assert select(within, label, rows, week).name == "logistic"
+
+
 def test_ranking_is_judged_within_folds_and_against_chance() -> None:
     label, rows = np.tile([1.0, 0.0], 6), np.arange(12)
     right, wrong = np.tile([2.0, 1.0], 3), np.tile([1.0, 2.0], 3)
