@@ -124,6 +124,39 @@ def _check_history(name: str, table: TableMapping, has_changes: bool) -> None:
             raise ValueError(f"tables.{name}.history_since names '{column}', which is not tracked. Add it to tracked")
 
 
+_COMPUTED_FROM = {
+    "customers": ("merged_into", "merged_at", "deleted_at"),
+    "deals": ("outcome", "deleted_at"),
+    "orders": ("quantity",),
+    "subscriptions": ("deleted_at",),
+}
+"""Columns beyond keys, times and required ones that the extract or the labels are computed from."""
+
+
+def _check_sensitive(name: str, table: TableMapping) -> None:
+    """Check that nothing is computed from a column that nobody may see."""
+    spec = TABLES[name]
+    declared = {
+        "static": table.static,
+        "tracked": table.tracked,
+        "remembered": table.remembered,
+        "revealed": (*table.revealed, *table.revealed.values()),
+    }
+    needed = {*spec.required, *spec.references, *spec.revealed.values(), spec.key, *_COMPUTED_FROM.get(name, ())}
+    needed |= {"known_at", "known_until", "currency", "customer_id", "deal_id", table.known_at, table.modified_at}
+    for column in table.sensitive:
+        if table.sensitive.count(column) > 1:
+            raise ValueError(f"tables.{name}: column '{column}' is sensitive twice. Name it once")
+        for key, columns in declared.items():
+            if column in columns:
+                raise ValueError(f"tables.{name}: column '{column}' is sensitive and {key}. Choose one")
+        if column in needed or column.endswith("_known_at"):
+            raise ValueError(
+                f"tables.{name}: column '{column}' cannot be sensitive: tables are joined, dated or labelled by it. "
+                "Remove it from sensitive, and if its value is personal, deliver a number of its own instead"
+            )
+
+
 class Spine(Section):
     """At which moments entities are looked at, for training."""
 
@@ -212,6 +245,7 @@ class Config(Section):
                 hint = f"Did you mean '{near[0]}'?" if near else f"Known tables: {', '.join(TABLES)}."
                 raise ValueError(f"unknown table '{name}' in tables. {hint}")
             _check_history(name, self.tables[name], "attribute_changes" in self.tables)
+            _check_sensitive(name, self.tables[name])
         if not {"customers", "deals"} & set(self.tables):
             raise ValueError("tables needs 'customers' or 'deals'")
         return self

@@ -151,7 +151,7 @@ def _write(connection: duckdb.DuckDBPyConnection, plan: TablePlan, folder: Path)
         order = [str(plan.spec.key), KNOWN_AT]
     names, by = (", ".join(map(quote, part)) for part in (columns, order))
     query = f"SELECT {names} FROM {rows} ORDER BY {by}"  # noqa: S608
-    return write_table(connection, query, folder, plan.name, columns, plan.revealed)
+    return write_table(connection, query, folder, plan.name, columns, plan.revealed, plan.sensitive)
 
 
 def _report(folder: Path, intake: Intake, stored: Mapping[str, StoredTable], changed: bool) -> ExtractReport:

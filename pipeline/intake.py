@@ -10,6 +10,7 @@ from pipeline.adapters.protocol import SourceAdapter
 from pipeline.config import Config
 from pipeline.errors import ConfigError
 from pipeline.history import CHANGES, check_history, count_strangers
+from pipeline.left_out import leave_out
 from pipeline.mapping import TablePlan, plan_table
 from pipeline.rows import Rows
 from pipeline.staging import Delivered, quote, stage
@@ -92,6 +93,8 @@ def take_in(connection: duckdb.DuckDBPyConnection, config: Config, adapter: Sour
         except DataError as error:
             intake.problems.append(str(error))
     intake.period = replace(intake.period, read_until=adapter.clock())
+    for name, dropped in leave_out(connection, config, delivered).items():
+        intake.add(name, Findings(dropped=dropped))
     typed = [name for name, table in delivered.items() if _type_table(connection, config, intake, name, table)]
     keys = {name: str(TABLES[name].key) for name in typed if TABLES[name].key and intake.rows_read[name]}
     for name in typed:

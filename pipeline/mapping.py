@@ -75,6 +75,11 @@ class TablePlan:
         return tuple(column for column in self.spec.columns if column not in taken)
 
     @property
+    def sensitive(self) -> tuple[str, ...]:
+        """Stored columns that nobody is shown."""
+        return tuple(column for column in self.columns if column in self.mapping.sensitive)
+
+    @property
     def clocks(self) -> dict[str, str]:
         """Time columns that reveal others, each with the column that says when it became known."""
         return {time: f"{time}_{KNOWN_AT}" for time in dict.fromkeys(self.revealed.values())}
@@ -198,7 +203,12 @@ def _why_left_out(
         return None
     if source == known and source not in spec.columns:
         return "stored as known_at"
-    if spec.is_entity and source not in (*mapping.static, *mapping.tracked, *_KEPT_IN_ENTITIES.get(spec.name, ())):
+    if spec.is_entity and source not in (
+        *mapping.static,
+        *mapping.tracked,
+        *mapping.sensitive,
+        *_KEPT_IN_ENTITIES.get(spec.name, ()),
+    ):
         return "no history declared: name it in static or in tracked"
     return None if source in spec.columns or kind_of(duck_type) else f"nothing can be done with type {duck_type}"
 
@@ -227,6 +237,7 @@ def _mistakes(spec: TableSpec, mapping: TableMapping, delivered: Mapping[str, st
     named = {
         "static": mapping.static,
         "tracked": mapping.tracked,
+        "sensitive": mapping.sensitive,
         "revealed": (*mapping.revealed, *mapping.revealed.values()),
     }
     if mapping.known_at is not None:

@@ -124,6 +124,7 @@ def extract_world(
 def _all_static(name: str, rows: pa.Table, mapping: Mapping[str, Any]) -> dict[str, Any]:
     spec = TABLES[name]
     taken = {spec.key, spec.time, *spec.revealed, *mapping.get("tracked", ()), *mapping.get("revealed", ())}
+    taken |= set(mapping.get("sensitive", ()))
     taken |= set(mapping.get("revealed", {}).values()) | {"known_at", "currency", mapping.get("known_at")}
     return (
         {"static": [c for c in rows.column_names if c not in taken and not c.endswith("_known_at")]}
