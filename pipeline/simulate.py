@@ -9,11 +9,10 @@ import numpy as np
 import pyarrow as pa
 
 from pipeline.errors import ConfigError
-from pipeline.simulation_accounts import draw_orders, simulate_accounts
 from pipeline.simulation_activities import draw_activities
-from pipeline.simulation_deals import draw_deals, simulate_progress
 from pipeline.simulation_history import change_customers, change_deals
 from pipeline.simulation_invoices import draw_invoices
+from pipeline.simulation_mechanics import draw_world
 from pipeline.simulation_output import MADE_BY, write_files
 from pipeline.simulation_sql import write_sql
 from pipeline.simulation_tables import (
@@ -27,7 +26,7 @@ from pipeline.simulation_tables import (
     build_stage_changes,
     draw_closing_known,
 )
-from pipeline.simulation_world import NOW, draw_contacts, draw_customers, draw_owners
+from pipeline.simulation_world import NOW
 
 __all__ = ["EVENT_TABLES", "simulate_crm", "write_files", "write_sql"]
 
@@ -74,13 +73,9 @@ def simulate_crm(customers: int, seed: int, *, events_per_customer: float = 80.0
     if customers < 20:
         raise ConfigError(f"customers is {customers}, expected at least 20. Simulate a larger CRM.")
     rng = np.random.default_rng(seed)
-    owners = draw_owners(rng, customers)
-    people = draw_customers(rng, customers, owners)
-    contacts = draw_contacts(rng, people)
-    deals = draw_deals(rng, people, contacts, owners)
-    progress = simulate_progress(rng, deals)
-    accounts = simulate_accounts(rng, people, owners, deals, progress)
-    orders = draw_orders(rng, people, accounts, deals, progress)
+    world = draw_world(rng, customers)
+    owners, people, contacts, deals = world.owners, world.customers, world.contacts, world.deals
+    progress, accounts, orders = world.progress, world.accounts, world.orders
     invoices = draw_invoices(rng, people, accounts, orders)
     values, customer_changes = change_customers(rng, people, accounts, owners)
     deal_values, deal_changes = change_deals(rng, deals, progress, owners)

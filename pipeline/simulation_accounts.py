@@ -10,15 +10,19 @@ import numpy as np
 from numpy.typing import NDArray
 
 from pipeline.simulation_deals import WON, Deals, Progress, draw_arrivals, season
-from pipeline.simulation_world import DAY, STARTS, STEP, STEPS, Codes, Customers, Floats, Owners
+from pipeline.simulation_world import DAY, STARTS, STEP, STEPS, Codes, Customers, Flags, Floats, Owners
 
 HEALTHY, COOLING, WINDING, GONE = 0, 1, 2, 3
 PHASES = 4
 
-_ORDER_LEVEL = np.array([1.0, 0.6, 0.25, 0.03])
+PHASE_AFTER_BETTER = np.array([HEALTHY, HEALTHY, COOLING, HEALTHY])
+"""Where each phase goes when it gets better; who is gone and comes back is healthy."""
+ORDER_LEVEL = np.array([1.0, 0.6, 0.25, 0.03])
 _AMOUNT_LEVEL = np.array([1.0, 0.9, 0.7, 0.5])
-_ORDER_REGULARITY = 1.5
-_WIN_TO_ORDER_DAYS = 4.0
+_WORSE = np.array([0.018, 0.13, 0.24, 0.0])
+_BETTER = np.array([0.0, 0.10, 0.06, 0.03])
+_WORSE_DRIFT = 0.3
+_CHUNK = 100_000
 
 
 @dataclass(frozen=True)
@@ -41,6 +45,19 @@ class Accounts:
 
 
 @dataclass(frozen=True)
+class Rhythm:
+    """The beats of all customers, sorted by customer and time; every second beat of a customer is an order.
+
+    Whether one or two beats are missing until the next order is hidden; `is_odd` is it at the start.
+    """
+
+    customer: NDArray[np.int32]
+    occurred: Floats
+    is_order: Flags
+    is_odd: Flags
+
+
+@dataclass(frozen=True)
 class Orders:
     """One array entry per order or return (negative amount), unsorted."""
 
@@ -52,56 +69,109 @@ class Orders:
     product: Codes
 
 
+@dataclass(frozen=True)
+class PhaseRates:
+    """Probabilities that a phase gets worse or better at the beginning of a period, one column per phase."""
+
+    worse: Floats
+    better: Floats
+
+
+def loyalty_of(customers: Customers, owners: Owners) -> Floats:
+    """Return what keeps a customer: satisfaction, solvency, size and the skill of the owner."""
+    small = np.minimum(customers.size, 0.0)
+    return np.asarray(
+        0.75 * customers.satisfaction
+        + 0.35 * customers.solvency
+        + 0.3 * owners.skill[customers.owner]
+        + 0.3 * small
+        - 0.4 * ((customers.satisfaction < 0) & (customers.solvency < 0))
+    )
+
+
+def phase_rates(loyalty: Floats, step: int) -> PhaseRates:
+    """Return how the phase may change at the beginning of period `step`; customers leave more easily every year."""
+    drift = 1 + _WORSE_DRIFT * (step / STEPS - 0.5)
+    slowed = np.exp(-0.7 * loyalty[:, None] * (np.arange(PHASES) < WINDING)[None, :])
+    worse = np.minimum(_WORSE * drift * slowed, 0.9)
+    better = np.minimum(_BETTER * np.exp(0.4 * loyalty)[:, None], 1 - worse)
+    return PhaseRates(worse, better)
+
+
 def simulate_accounts(
     rng: np.random.Generator, customers: Customers, owners: Owners, deals: Deals, progress: Progress
 ) -> Accounts:
-    """Walk all accounts through their phases, two weeks at a time; a won deal makes one healthy again."""
+    """Walk all accounts through their phases, two weeks at a time.
+
+    A won deal makes an account healthy from the next period on. Who never bought is healthy.
+    """
     buys_from = np.where(customers.is_migrated, customers.created, np.inf)
     won = np.flatnonzero(progress.outcome == WON)
     np.minimum.at(buys_from, deals.customer[won], progress.closed[won])
-    loyalty = (
-        0.75 * customers.satisfaction
-        + 0.25 * customers.solvency
-        + 0.3 * owners.skill[customers.owner]
-        + 0.15 * customers.size
-        - 0.4 * ((customers.satisfaction < 0) & (customers.solvency < 0))
-    )
+    loyalty = loyalty_of(customers, owners)
     phase = np.zeros((len(customers), STEPS), dtype=np.int8)
     now = np.zeros(len(customers), dtype=np.int64)
     won_step = (progress.closed[won] / STEP).astype(np.int64)
     for step in range(STEPS):
-        moved = _next_phase(rng, now, loyalty)
+        moved = _next_phase(rng, now, phase_rates(loyalty, step))
         now = np.where(buys_from < step * STEP, moved, HEALTHY)
-        now[deals.customer[won[won_step == step]]] = HEALTHY
+        now[deals.customer[won[won_step == step - 1]]] = HEALTHY
         phase[:, step] = now
     return Accounts(buys_from, phase)
 
 
-def _next_phase(rng: np.random.Generator, phase: Codes, loyalty: Floats) -> Codes:
+def _next_phase(rng: np.random.Generator, phase: Codes, rates: PhaseRates) -> Codes:
     """Draw the phase of the next two weeks."""
-    worse = np.array([0.018, 0.13, 0.24, 0.0])[phase] * np.exp(-0.7 * loyalty * (phase < WINDING))
-    better = np.array([0.0, 0.10, 0.06, 0.03])[phase] * np.exp(0.4 * loyalty)
+    rows = np.arange(len(phase))
+    worse, better = rates.worse[rows, phase], rates.better[rows, phase]
     draw = rng.random(len(phase))
-    recovered = np.where(phase == GONE, HEALTHY, phase - 1)
-    return np.where(draw < worse, phase + 1, np.where(draw > 1 - better, recovered, phase))
+    return np.where(draw < worse, phase + 1, np.where(draw > 1 - better, PHASE_AFTER_BETTER[phase], phase))
+
+
+def order_intensity(customers: Customers, rows: slice) -> Floats:
+    """Expected orders of healthy customers in every period, one row per customer."""
+    return np.asarray(customers.order_rate[rows, None] * season(STARTS)[None, :])
+
+
+def draw_rhythm(rng: np.random.Generator, customers: Customers, accounts: Accounts) -> Rhythm:
+    """Draw beats at twice the rate of orders; every second one is an order, so that gaps are Erlang of order 2."""
+    is_odd = rng.random(len(customers)) < 0.5
+    parts = [_draw_beats(rng, customers, accounts, begin) for begin in range(0, len(customers), _CHUNK)]
+    customer = np.concatenate([part[0] for part in parts])
+    occurred = np.concatenate([part[1] for part in parts])
+    first = np.searchsorted(customer, np.arange(len(customers)))
+    place = np.arange(len(customer)) - first[customer]
+    return Rhythm(customer, occurred, (place + is_odd[customer]) % 2 == 1, is_odd)
+
+
+def _draw_beats(
+    rng: np.random.Generator, customers: Customers, accounts: Accounts, begin: int
+) -> tuple[NDArray[np.int32], Floats]:
+    """Draw the beats of `_CHUNK` customers, by customer and time."""
+    rows = slice(begin, begin + _CHUNK)
+    level = ORDER_LEVEL[accounts.phase[rows]] * (STARTS[None, :] >= accounts.buys_from[rows, None])
+    cell, share = draw_arrivals(rng, (2 * order_intensity(customers, rows) * level).ravel(), 1.0)
+    return (begin + cell // STEPS).astype(np.int32), (cell % STEPS + share) * STEP
 
 
 def draw_orders(
-    rng: np.random.Generator, customers: Customers, accounts: Accounts, deals: Deals, progress: Progress
+    rng: np.random.Generator,
+    customers: Customers,
+    accounts: Accounts,
+    deals: Deals,
+    progress: Progress,
+    rhythm: Rhythm,
 ) -> Orders:
-    """Draw orders: a steady rhythm that the phase slows, those of won deals, and 3 % returns."""
-    level = _ORDER_LEVEL[accounts.phase] * (STARTS[None, :] >= accounts.buys_from[:, None])
-    intensity = customers.order_rate[:, None] * level * season(STARTS)[None, :]
-    cell, share = draw_arrivals(rng, intensity.ravel(), _ORDER_REGULARITY)
-    customer, occurred = cell // STEPS, (cell % STEPS + share) * STEP
+    """Draw what is ordered: the orders of the rhythm, one at the close of every won deal, and 3 % returns."""
+    customer = rhythm.customer[rhythm.is_order].astype(np.int64)
+    occurred = rhythm.occurred[rhythm.is_order]
     phase = accounts.phase_at(customer, occurred)
     usual = 900 * np.exp(0.5 * customers.size + 0.3 * customers.budget)[customer]
     amount = usual * _AMOUNT_LEVEL[phase] * rng.lognormal(0, 0.45, len(customer))
     product = rng.choice(3, len(customer), p=[0.5, 0.35, 0.15])
     won = np.flatnonzero(progress.outcome == WON)
-    delivered = progress.closed[won] + rng.exponential(_WIN_TO_ORDER_DAYS * DAY, len(won))
     customer = np.concatenate([customer, deals.customer[won]])
-    occurred = np.concatenate([occurred, delivered])
+    occurred = np.concatenate([occurred, progress.closed[won]])
     amount = np.concatenate([amount, deals.amount[won] * rng.uniform(0.85, 1.0, len(won))])
     product = np.concatenate([product, deals.product[won]])
     return _with_returns(rng, customer, occurred, np.round(amount, 2), product)

@@ -74,7 +74,7 @@ def draw_activities(
     scale = count / (of_deals.sum() + of_accounts.sum())
     week, share = draw_arrivals(rng, of_deals * scale, 1.0)
     occurred = weeks.began[week] + share * weeks.share[week] * 7 * DAY
-    deal, state = weeks.deal[week], weeks.momentum[week]
+    deal, state = weeks.deal[week].astype(np.int64), weeks.momentum[week].astype(np.int64)
     cell, share = draw_arrivals(rng, of_accounts * scale, 1.0)
     customer = np.concatenate([deals.customer[deal], cell // STEPS])
     occurred = np.concatenate([occurred, (cell % STEPS + share) * STEP])

@@ -31,6 +31,10 @@ SOURCES = ("website", "referral", "partner", "event", "outbound", "advertising")
 GRADES = ("A", "B", "C", "D")
 SENIORITIES = ("staff", "manager", "director", "executive")
 
+_EARLY_INDUSTRIES = np.array([0.22, 0.18, 0.12, 0.13, 0.07, 0.07, 0.10, 0.11])
+_LATE_INDUSTRIES = np.array([0.18, 0.13, 0.10, 0.11, 0.16, 0.12, 0.08, 0.12])
+_EARLY_SOURCES = np.array([0.24, 0.19, 0.16, 0.14, 0.18, 0.09])
+_LATE_SOURCES = np.array([0.31, 0.13, 0.12, 0.09, 0.17, 0.18])
 _INDUSTRY_NEED = np.array([0.25, -0.1, 0.1, -0.3, 0.35, 0.15, -0.2, 0.0])
 _INDUSTRY_SIZE = np.array([4.6, 3.4, 4.0, 3.5, 3.3, 4.4, 3.8, 3.0])
 _REVENUE_PER_HEAD = np.array([190e3, 150e3, 170e3, 140e3, 160e3, 110e3, 160e3, 90e3])
@@ -39,10 +43,11 @@ _MIGRATED_SHARE = 0.45
 
 @dataclass(frozen=True)
 class Owners:
-    """Sales people: `skill` wins and keeps, `diligence` is how much they call and write."""
+    """Sales people: `skill` wins and keeps, `diligence` is how much they call and write, `share` of customers."""
 
     skill: Floats
     diligence: Floats
+    share: Floats
 
 
 @dataclass(frozen=True)
@@ -52,7 +57,8 @@ class Customers:
     Shown in tables: created, industry, region, source, employees, revenue, age_days, parent, owner,
     grade (all as at creation). Hidden: need, budget, satisfaction, solvency, liveliness (how much
     contact there is), order_rate (orders per `STEP` when all is well), is_migrated (bought before
-    the CRM went live, so orders from the start).
+    the CRM went live, so orders from the start). Families share their fate: the satisfaction of a
+    subsidiary is half its parent's. The mix of industries and sources drifts with `created`.
     """
 
     created: Floats
@@ -104,7 +110,19 @@ def standardise(values: Floats) -> Floats:
 def draw_owners(rng: np.random.Generator, customers: int) -> Owners:
     """Draw sales people, about one for every 130 deals."""
     count = max(4, round(customers / 60))
-    return Owners(skill=rng.normal(size=count), diligence=rng.lognormal(0, 0.3, count))
+    skill, diligence = rng.normal(size=count), rng.lognormal(0, 0.3, count)
+    portfolio = rng.gamma(6.0, 1.0, count)
+    return Owners(skill, diligence, portfolio / portfolio.sum())
+
+
+def draw_mix(rng: np.random.Generator, early: Floats, late: Floats, when: Floats) -> Codes:
+    """Draw codes whose shares drift from `early` to `late` over the history."""
+    late_part = np.clip(when / HISTORY, 0.0, 1.0)
+    draw = rng.random(len(when))
+    code = np.zeros(len(when), dtype=np.int64)
+    for low, high in zip(np.cumsum(early)[:-1], np.cumsum(late)[:-1], strict=True):
+        code += draw >= low + (high - low) * late_part
+    return code
 
 
 def draw_customers(rng: np.random.Generator, count: int, owners: Owners) -> Customers:
@@ -113,28 +131,30 @@ def draw_customers(rng: np.random.Generator, count: int, owners: Owners) -> Cust
     created = np.where(is_migrated, rng.random(count) * 45 * DAY, rng.random(count) ** 0.9 * (HISTORY - DAY))
     order = np.argsort(created, kind="stable")
     created, is_migrated = created[order], is_migrated[order]
-    industry = rng.choice(len(INDUSTRIES), count, p=[0.2, 0.16, 0.11, 0.12, 0.11, 0.09, 0.09, 0.12])
+    industry = draw_mix(rng, _EARLY_INDUSTRIES, _LATE_INDUSTRIES, created)
     employees = np.clip(np.round(rng.lognormal(_INDUSTRY_SIZE[industry], 1.2)), 1, 60_000)
     size = standardise(np.log(employees))
     revenue = np.round(employees * _REVENUE_PER_HEAD[industry] * rng.lognormal(0, 0.4, count), -3)
     solvency = rng.normal(size=count)
     shown_solvency = 0.75 * solvency + 0.25 * size + 0.6 * rng.normal(size=count)
-    parent = np.where(rng.random(count) < 0.05, np.floor(rng.random(count) * np.arange(count)), -1).astype(np.int64)
+    parent = np.where(rng.random(count) < 0.08, np.floor(rng.random(count) * np.arange(count)), -1).astype(np.int64)
+    parent[0] = -1
+    mood = rng.normal(size=count)
     return Customers(
         created=created,
         industry=industry,
         region=rng.choice(len(REGIONS), count, p=[0.2, 0.2, 0.16, 0.2, 0.16, 0.08]),
-        source=rng.choice(len(SOURCES), count, p=[0.27, 0.16, 0.14, 0.12, 0.18, 0.13]),
+        source=draw_mix(rng, _EARLY_SOURCES, _LATE_SOURCES, created),
         employees=employees,
         revenue=np.maximum(revenue, 10_000),
         age_days=np.round(rng.gamma(2, 4_000, count) + 60),
-        parent=np.where(np.arange(count) > 0, parent, -1),
-        owner=rng.integers(len(owners.skill), size=count),
+        parent=parent,
+        owner=rng.choice(len(owners.share), count, p=owners.share),
         grade=np.digitize(-shown_solvency, [-0.7, 0.3, 1.2]),
         size=size,
         need=standardise(rng.normal(size=count) + _INDUSTRY_NEED[industry]),
         budget=standardise(0.8 * rng.normal(size=count) + 0.35 * size + 0.35 * solvency),
-        satisfaction=rng.normal(size=count),
+        satisfaction=np.where(parent >= 0, 0.7 * mood[parent] + 0.7 * mood, mood),
         solvency=solvency,
         liveliness=rng.lognormal(0, 0.9, count),
         order_rate=rng.gamma(1.6, 0.21, count) * np.exp(0.15 * size) + 0.05,
