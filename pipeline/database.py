@@ -7,9 +7,17 @@ from pathlib import Path
 from typing import Any, cast
 
 from sqlalchemy import URL, ClauseElement, Connection, Engine, Executable, create_engine, event, make_url
-from sqlalchemy.exc import ArgumentError, DBAPIError, NoSuchModuleError, SQLAlchemyError
+from sqlalchemy.exc import (
+    ArgumentError,
+    DBAPIError,
+    InterfaceError,
+    NoSuchModuleError,
+    OperationalError,
+    SQLAlchemyError,
+)
 from sqlalchemy.sql.compiler import SQLCompiler
 
+from pipeline import postgres
 from pipeline.errors import ConfigError, CrmError
 
 
@@ -36,7 +44,9 @@ def make_engine(place: Path | str, *, busy_seconds: float = 10.0, write_ahead: b
     """
     url = read_url(place)
     is_sqlite = url.get_backend_name() == "sqlite"
-    arguments = {"timeout": busy_seconds} if is_sqlite else {}
+    arguments: dict[str, Any] = {"timeout": busy_seconds} if is_sqlite else {}
+    if url.drivername == postgres.DRIVER:
+        url, arguments = postgres.make_arguments(url)
     try:
         engine = create_engine(url, connect_args=arguments, hide_parameters=True, pool_pre_ping=not is_sqlite)
     except NoSuchModuleError:
@@ -44,8 +54,9 @@ def make_engine(place: Path | str, *, busy_seconds: float = 10.0, write_ahead: b
             f"SQLAlchemy knows no database '{url.drivername}'. Use one of its dialects, such as postgresql."
         ) from None
     except ModuleNotFoundError as error:
+        remedy = postgres.EXTRA if error.name == "pg8000" else "Install it."
         raise ConfigError(
-            f"{describe_place(url)} needs the Python package '{error.name}', which is not installed. Install it."
+            f"{describe_place(url)} needs the Python package '{error.name}', which is not installed. {remedy}"
         ) from None
     if is_sqlite:
         _set_up_sqlite(engine, write_ahead)
@@ -64,7 +75,7 @@ def read_url(place: Path | str) -> URL:
     if isinstance(place, Path):
         return URL.create("sqlite", database=str(place))
     try:
-        return make_url(place)
+        return postgres.choose_driver(make_url(place))
     except (ArgumentError, ValueError):
         raise ConfigError(
             "A database URL cannot be read (not shown, it may hold a password). "
@@ -128,12 +139,18 @@ def describe_place(url: URL) -> str:
 def describe_error(error: BaseException, url: URL) -> str:
     """Return what a database said, on one line, with every secret of the URL blotted out."""
     source = error.orig if isinstance(error, DBAPIError) and error.orig is not None else error
-    text = " ".join(str(source).split()).rstrip(".")
+    text = " ".join((postgres.find_message(source) if postgres.is_postgres(url) else str(source)).split()).rstrip(".")
     options = [value for values in url.query.values() for value in ([values] if isinstance(values, str) else values)]
     for secret in (url.render_as_string(hide_password=False), str(url.password or ""), *options):
         if len(secret) > 2:
             text = text.replace(secret, "***")
     return text[:300]
+
+
+def may_pass(error: DBAPIError) -> bool:
+    """Whether an error may go away by itself: a lock, a lost connection, a server that restarts."""
+    state = postgres.find_state(error)
+    return postgres.is_away(state) if state else isinstance(error, OperationalError | InterfaceError)
 
 
 @contextmanager

@@ -12,7 +12,8 @@ from sqlalchemy import create_engine
 from features.errors import DataError
 from features.tables import load_tables
 from pipeline.adapters.memory import MemorySource
-from pipeline.adapters.sql import SqlSource, _to_array
+from pipeline.adapters.sql import SqlSource
+from pipeline.adapters.sql_reader import to_array
 from pipeline.config import Config
 from pipeline.errors import ConfigError, CrmError
 from pipeline.extract import extract
@@ -161,7 +162,7 @@ def test_rows_that_arrive_while_a_database_is_read_are_left_to_the_next_extract(
     report = extract(config, source=Growing({"deals": pa.table(rows)}, datetime(2024, 7, 1)))
     assert stored(report, "deals", "deal_id, outcome") == [("D1", None), ("D3", None)]
     assert report.tables[0].dropped == {"arrived while reading": 1}
-    assert report.tables[0].warnings == ("1 rows have closed_at arrived while reading: closed_at, outcome cleared",)
+    assert report.tables[0].warnings == ("1 row has closed_at arrived while reading: closed_at, outcome cleared",)
 
 
 def test_a_database_is_read_in_one_transaction_and_closed_after_it(tmp_path):
@@ -203,7 +204,7 @@ def test_rows_of_a_database_are_counted_and_keys_listed(tmp_path):
     ],
 )
 def test_values_of_one_type_make_a_column_of_it_and_others_make_text(values, kind):
-    assert str(_to_array(values).type) == kind
+    assert str(to_array(values).type) == kind
 
 
 def test_batches_of_different_types_are_united_in_order(tmp_path):
