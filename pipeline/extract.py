@@ -21,6 +21,7 @@ from pipeline.config import Config
 from pipeline.history import entity_versions
 from pipeline.intake import Intake, take_in
 from pipeline.mapping import KNOWN_AT, TablePlan
+from pipeline.quarantine import write_quarantine
 from pipeline.staging import open_duckdb, quote
 from pipeline.table_store import commit, write_table
 
@@ -47,6 +48,9 @@ class TableReport:
         Canonical columns that the source does not deliver and need not.
     dropped : mapping of reason to int
         Rows that are not stored.
+    quarantined : mapping of reason to int
+        Bad rows that are not stored either; they are in the quarantine file. Each counts once, under the
+        first thing that is wrong with it.
     warnings : tuple of str
         What a person should know, without a full stop.
 
@@ -59,6 +63,7 @@ class TableReport:
     left_out: Mapping[str, str]
     not_delivered: tuple[str, ...]
     dropped: Mapping[str, int]
+    quarantined: Mapping[str, int]
     warnings: tuple[str, ...]
 
 
@@ -125,6 +130,7 @@ def extract(config: Config, *, dry_run: bool = False, source: SourceAdapter | No
         if dry_run:
             return _report(folder, intake, {}, changed=False)
         intake.raise_problems()
+        write_quarantine(connection, intake.plans, intake.quarantined(), folder.parent / "quarantine")
         stored = {plan.name: _write(connection, plan, folder) for plan in intake.filled()}
         changed = commit(folder, intake.period.data_end, config, list(stored.values()))
         return _report(folder, intake, stored, changed)
@@ -164,6 +170,7 @@ def _report(folder: Path, intake: Intake, stored: Mapping[str, StoredTable], cha
             left_out=plan.left_out,
             not_delivered=plan.not_delivered,
             dropped=intake.findings[name].dropped,
+            quarantined=intake.findings[name].quarantined,
             warnings=tuple(intake.findings[name].warnings),
         )
         for name, plan in intake.plans.items()

@@ -14,11 +14,11 @@ from zoneinfo import ZoneInfo
 import duckdb
 
 from features.tables import ColumnType
+from pipeline.findings import Bad, Findings
 from pipeline.mapping import KNOWN_AT, TablePlan, is_id
 from pipeline.normalise import EXPECTED, cast
 from pipeline.rows import Rows
 from pipeline.staging import ROW, quote
-from pipeline.validate import Findings
 
 CHANGES = "attribute_changes"
 _CHANGES = quote(f"typed_{CHANGES}")
@@ -158,7 +158,7 @@ def _versions(tracked: list[_Tracked]) -> str:
 def check_history(connection: duckdb.DuckDBPyConnection, plan: TablePlan) -> Findings:
     """Check the changes of one entity table.
 
-    A problem is a value that cannot be read as its column's type. A warning counts entities whose
+    Bad is a value that cannot be read as its column's type. A warning counts entities whose
     newest change disagrees with their current value: the history stays as the changes say.
     """
     found = Findings()
@@ -173,12 +173,14 @@ def check_history(connection: duckdb.DuckDBPyConnection, plan: TablePlan) -> Fin
     counts = changes.counts({f"{one.column} {name}": condition for (one, name), condition in bad.items()})
     for (one, name), condition in bad.items():
         if count := counts[f"{one.column} {name}"]:
-            found.problems.append(
+            sentence = (
                 f"Table '{CHANGES}': {count:,} values of {name} for {plan.name}.{one.column} cannot be read "
                 f"({changes.shown(name, condition)}), expected {EXPECTED[one.kind]}. Fix them at the source or "
                 f"convert them in tables.{CHANGES}.select."
             )
-    if tracked and not found.problems:
+            reason = f"{name} cannot be read as {plan.name}.{one.column}"
+            found.bad.append(Bad(reason, changes.table, condition, sentence))
+    if tracked and not found.bad:
         found.warnings += _disagreeing(connection, plan, tracked)
     return found
 

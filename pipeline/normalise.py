@@ -1,6 +1,6 @@
 """Casts: from whatever a source delivers to the canonical types, as DuckDB expressions.
 
-A cast yields null where a value cannot be read; `check_casts` in `pipeline.validate` counts those.
+A cast yields null where a value cannot be read; `check_casts` in `pipeline.validate` finds those.
 Empty text and NaN mean "no value" everywhere.
 """
 
@@ -124,9 +124,9 @@ def day_start(column: str, duck_type: str, zone: str) -> str | None:
     """Return the expression of the first moment (UTC) of a day, null where the value has a time of day."""
     source = family(duck_type)
     if source == "date":
-        return _utc(f"CAST({column} AS TIMESTAMP)", zone)
+        return _midnight(f"CAST({column} AS TIMESTAMP)", zone)
     if source == "text":
-        return f"CASE WHEN {_is_day(column)} THEN {_utc(f'TRY_CAST({column} AS TIMESTAMP)', zone)} END"
+        return f"CASE WHEN {_is_day(column)} THEN {_midnight(f'TRY_CAST({column} AS TIMESTAMP)', zone)} END"
     return None
 
 
@@ -147,14 +147,46 @@ def _text(column: str, source: str, is_id: bool) -> str | None:
     return None if source == "other" else f"CAST({column} AS VARCHAR)"
 
 
+def is_said_twice(moment: str, zone: str, end: str) -> str:
+    """Return the condition: clocks showed the same local time before, when it was not yet `end`.
+
+    Parameters
+    ----------
+    moment, end : str
+        SQL expressions, UTC.
+    zone : str
+        Time zone in which clocks are put back, by an hour or (Lord Howe Island) half an hour.
+
+    """
+    return "(" + " OR ".join(
+        f"{moment} - INTERVAL {minutes} MINUTE < {end} AND "
+        f"{_local(f'({moment} - INTERVAL {minutes} MINUTE)', zone)} = {_local(f'({moment})', zone)}"
+        for minutes in (60, 30)
+    ) + ")"  # fmt: skip
+
+
+def _local(moment: str, zone: str) -> str:
+    """Return what clocks show at a UTC moment."""
+    return f"timezone('{zone}', timezone('UTC', {moment}))"
+
+
 def _utc(local: str, zone: str) -> str:
     """Return the UTC moment of a local time; of an hour that happens twice, the later (never known too early)."""
     return local if zone == "UTC" else f"timezone('UTC', timezone('{zone}', {local}))"
 
 
+def _midnight(day: str, zone: str) -> str:
+    """Return the first moment of a day: of a midnight that happens twice (Havana, Azores), the earlier."""
+    if zone == "UTC":
+        return day
+    later = _utc(day, zone)
+    earlier = f"({later} - INTERVAL 1 HOUR)"
+    return f"(CASE WHEN {_local(earlier, zone)} = {day} THEN {earlier} ELSE {later} END)"
+
+
 def _day_end(day: str, zone: str) -> str:
     """Return the last microsecond of a day."""
-    return f"({_utc(f'(CAST({day} AS TIMESTAMP) + INTERVAL 1 DAY)', zone)} - INTERVAL 1 MICROSECOND)"
+    return f"({_midnight(f'(CAST({day} AS TIMESTAMP) + INTERVAL 1 DAY)', zone)} - INTERVAL 1 MICROSECOND)"
 
 
 def _is_day(column: str) -> str:

@@ -1,7 +1,8 @@
 # ruff: noqa: S608  (SQL is put together from quoted names and expressions of our own)
 """The rows of one DuckDB table, to be counted, shown and dropped by a condition."""
 
-from collections.abc import Iterable, Mapping
+import re
+from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass
 
 import duckdb
@@ -11,13 +12,25 @@ from pipeline.staging import ROW, quote
 SHOWN = 5
 """Values that a sentence shows."""
 
+NOT_SHOWN = "not shown: sensitive"
+
+
+def rows_have(count: int) -> str:
+    """Count rows as the subject of a sentence.
+
+    >>> rows_have(1), rows_have(1234)
+    ('1 row has', '1,234 rows have')
+    """
+    return "1 row has" if count == 1 else f"{count:,} rows have"
+
 
 @dataclass(frozen=True)
 class Rows:
-    """One table of a connection; conditions and expressions are SQL."""
+    """One table of a connection; conditions and expressions are SQL. Values of `sensitive` columns are not shown."""
 
     connection: duckdb.DuckDBPyConnection
     table: str
+    sensitive: Collection[str] = ()
 
     def counts(self, conditions: Mapping[str, str], distinct: str | None = None) -> dict[str, int]:
         """Count the rows that meet each condition, in one pass.
@@ -30,7 +43,9 @@ class Rows:
         return dict(zip(["rows", "distinct", *conditions], row, strict=True))
 
     def shown(self, expression: str, condition: str) -> str:
-        """Up to five different values, in order of appearance."""
+        """Up to five different values, in order of appearance; none if a sensitive column is part of them."""
+        if any(re.search(rf"\b{re.escape(column)}\b", expression) for column in self.sensitive):
+            return NOT_SHOWN
         values = self.connection.execute(
             f"SELECT {expression} FROM {quote(self.table)} WHERE {condition} GROUP BY 1 "
             f"ORDER BY min({ROW}) LIMIT {SHOWN + 1}"

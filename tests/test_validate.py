@@ -140,7 +140,7 @@ def test_keys_of_tables_that_are_not_there_are_not_checked(tmp_path):
 def test_a_customer_with_an_unknown_parent_stays_without_it(tmp_path):
     rows = "customer_id  created_at  parent_id\nC1  2024-01-01  C9\nC2  2024-01-01  C1"
     report = extract_world(tmp_path, customers=rows, config={"source": {"orphan_share": 0.5}})
-    assert report.tables[0].warnings == ("1 rows have a parent_id that is not in customers: it was cleared",)
+    assert report.tables[0].warnings == ("1 row has a parent_id that is not in customers: it was cleared",)
     path = load_tables(report.folder).path("customers")
     assert duckdb.sql(f"SELECT parent_id FROM '{path}' ORDER BY customer_id").fetchall() == [(None,), ("C1",)]
 
@@ -207,7 +207,7 @@ def test_a_value_revealed_after_data_end_stops_the_extract(stays):
 
 def test_a_value_revealed_after_data_end_is_cleared_and_its_row_stays(tmp_path):
     report = extract_world(tmp_path, {"deals": {"late_rows": "drop"}}, deals=DEALS_CLOSED_LATER)
-    assert report.tables[0].warnings == ("1 rows have closed_at at or after data_end: closed_at, outcome cleared",)
+    assert report.tables[0].warnings == ("1 row has closed_at at or after data_end: closed_at, outcome cleared",)
     path = load_tables(report.folder).path("deals")
     rows = duckdb.sql(f"SELECT outcome, closed_at_known_at IS NULL FROM '{path}' ORDER BY deal_id").fetchall()
     assert rows == [(None, True), ("lost", False)]
@@ -225,7 +225,7 @@ def test_a_planned_end_that_was_known_in_time_is_kept(tmp_path):
 def test_an_outcome_without_its_time_is_reported(tmp_path):
     rows = "deal_id  created_at  closed_at  outcome\nD1  2024-02-01  -  won"
     report = extract_world(tmp_path, deals=rows)
-    assert report.tables[0].warnings == ("1 rows have outcome but no closed_at: it counts as never filled",)
+    assert report.tables[0].warnings == ("1 row has outcome but no closed_at: it counts as never filled",)
 
 
 def test_a_second_currency_stops_the_extract(stays):
@@ -235,7 +235,7 @@ def test_a_second_currency_stops_the_extract(stays):
         O2        2024-02-01   C1           10      USD
         O3        2024-02-01   C1           10      -
     """
-    expected = r"Table 'orders': 1 rows have another currency than EUR \(USD\). A deployment has one currency"
+    expected = r"Table 'orders': 1 row has another currency than EUR \(USD\). A deployment has one currency"
     refuse(stays, expected, orders=rows)
 
 
@@ -293,4 +293,4 @@ def test_an_outcome_in_other_words_is_shown_and_refused(stays):
         D1       2024-02-01  2024-03-01  Closed Won
         D2       2024-02-01  2024-03-01  lost
     """
-    refuse(stays, "1 rows have another outcome than 'won', 'lost' or null .*Closed Won.* Translate it", deals=deals)
+    refuse(stays, "1 row has another outcome than 'won', 'lost' or null .*Closed Won.* Translate it", deals=deals)
