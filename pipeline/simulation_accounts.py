@@ -89,9 +89,9 @@ def loyalty_of(customers: Customers, owners: Owners) -> Floats:
     )
 
 
-def phase_rates(loyalty: Floats, step: int) -> PhaseRates:
+def phase_rates(loyalty: Floats, step: int | Codes) -> PhaseRates:
     """Return how the phase may change at the beginning of period `step`; customers leave more easily every year."""
-    drift = 1 + _WORSE_DRIFT * (step / STEPS - 0.5)
+    drift = 1 + _WORSE_DRIFT * (np.reshape(step, (-1, 1)) / STEPS - 0.5)
     slowed = np.exp(-0.7 * loyalty[:, None] * (np.arange(PHASES) < WINDING)[None, :])
     worse = np.minimum(_WORSE * drift * slowed, 0.9)
     better = np.minimum(_BETTER * np.exp(0.4 * loyalty)[:, None], 1 - worse)

@@ -11,7 +11,7 @@ import pyarrow.compute as pc
 from pipeline.simulation_world import DAY, HISTORY, START, Codes, Flags, Floats
 
 _START_S = int((START - datetime(1970, 1, 1)).total_seconds())
-_OFFICE_OPENS, _OFFICE_SHARE = 7 * 3600.0, 11 / 24
+OFFICE_OPENS, OFFICE_SHARE = 7 * 3600.0, 11 / 24
 
 LATENESS: Mapping[str, tuple[float, float]] = MappingProxyType(
     {
@@ -22,9 +22,15 @@ LATENESS: Mapping[str, tuple[float, float]] = MappingProxyType(
         "activities": (0.06, 30.0),
         "orders": (0.02, 8.0),
         "invoices": (0.03, 24.0),
+        "tickets": (0.05, 10.0),
+        "subscriptions": (0.04, 48.0),
+        "assessments": (0.10, 48.0),
         "attribute_changes": (0.04, 36.0),
         "deals.closed_at": (0.04, 40.0),
         "invoices.paid_at": (0.10, 30.0),
+        "invoices.written_off_at": (0.05, 72.0),
+        "tickets.closed_at": (0.06, 24.0),
+        "subscriptions.ended_at": (0.08, 72.0),
     }
 )
 """Share of rows that are entered late, and the median lag in hours."""
@@ -41,7 +47,7 @@ def office_time(times: Floats) -> Floats:
     """
     days = np.floor(times / DAY)
     with np.errstate(invalid="ignore"):
-        moved = days * DAY + _OFFICE_OPENS + np.floor((times - days * DAY) * _OFFICE_SHARE)
+        moved = days * DAY + OFFICE_OPENS + np.floor((times - days * DAY) * OFFICE_SHARE)
     return np.where(np.isfinite(times), moved, np.inf)
 
 
@@ -105,11 +111,12 @@ def date_column(days: Floats) -> pa.Date32Array:
     return pa.array((days + _START_S // int(DAY)).astype(np.int32)).cast(pa.date32())
 
 
-def money_column(amounts: Floats) -> pa.Decimal128Array:
-    """Return exact amounts with two decimals."""
+def money_column(amounts: Floats, mask: Flags | None = None) -> pa.Decimal128Array:
+    """Return exact amounts with two decimals; masked ones are null."""
     cents = np.round(amounts * 100).astype(np.int64)
     words = np.stack([cents, cents >> 63], axis=1)
-    return pa.Array.from_buffers(pa.decimal128(18, 2), len(cents), [None, pa.py_buffer(words)])
+    column = pa.Array.from_buffers(pa.decimal128(18, 2), len(cents), [None, pa.py_buffer(words)])
+    return column if mask is None else pc.if_else(pa.array(mask), pa.scalar(None, column.type), column)
 
 
 def number_column(values: Floats, mask: Flags | None = None) -> pa.Int64Array:

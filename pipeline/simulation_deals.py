@@ -5,7 +5,14 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from pipeline.simulation_promise import SKILL, choose_worked, effort_promise, hidden_promise, shown_promise
+from pipeline.simulation_promise import (
+    PRODUCT_SHARES,
+    SKILL,
+    choose_worked,
+    effort_promise,
+    hidden_promise,
+    shown_promise,
+)
 from pipeline.simulation_world import (
     DAY,
     HISTORY,
@@ -198,7 +205,7 @@ def _describe_deals(
     count = len(customer)
     own_source = rng.choice(len(SOURCES), count, p=[0.3, 0.25, 0.1, 0.1, 0.2, 0.05])
     source = np.where(is_repeat, own_source, customers.source[customer])
-    product = rng.choice(len(PRODUCTS), count, p=[0.3, 0.28, 0.14, 0.18, 0.1])
+    product = rng.choice(len(PRODUCTS), count, p=PRODUCT_SHARES)
     amount = np.round(_PRICE[product] * np.exp(0.45 * customers.size[customer] + rng.normal(0, 0.55, count)), 2)
     other = rng.choice(len(owners.share), count, p=owners.share)
     owner = np.where(rng.random(count) < OWN_OWNER, customers.owner[customer], other)

@@ -8,7 +8,7 @@ non-linear or interact. Need and budget appear in no table.
 
 import numpy as np
 
-from pipeline.simulation_world import Codes, Customers, Flags, Floats
+from pipeline.simulation_world import Codes, Customers, Flags, Floats, Owners
 
 SKILL = 0.35
 """What one standard deviation of the owner's skill adds."""
@@ -16,6 +16,9 @@ BOUGHT_BEFORE = 0.5
 """What an earlier purchase adds."""
 RANDOM_SLICE = 0.1
 """Share of deals that a policy works whatever their score is."""
+
+PRODUCT_SHARES = (0.3, 0.28, 0.14, 0.18, 0.1)
+"""How often each product is what a deal is about."""
 
 _SOURCE_FIT = np.array([0.0, 0.9, 0.45, 0.1, -0.7, -0.5])
 _OUTBOUND, _PROJECT = 4, 4
@@ -66,6 +69,18 @@ def hidden_promise(rng: np.random.Generator, customers: Customers, customer: Cod
         + 0.2 * np.minimum(budget, 0.5)
         - 0.3 * ((need > 0.5) & (budget < -0.8))
         + 0.15 * customers.satisfaction[customer] * customers.is_migrated[customer]
+    )
+
+
+def customer_promise(customers: Customers, owners: Owners, own_owner: float) -> Floats:
+    """Return the part of the promise that all further deals of a buyer share, its owner having `own_owner` of them."""
+    fit = _PRODUCT_FIT @ np.array(PRODUCT_SHARES)
+    return np.asarray(
+        1.1 * fit[customers.industry]
+        - 0.22 * np.minimum((customers.size - 0.3) ** 2, 4.0)
+        + 0.25 * 0.7 * customers.need
+        + 0.15 * customers.satisfaction * customers.is_migrated
+        + own_owner * SKILL * owners.skill[customers.owner]
     )
 
 
