@@ -8,14 +8,19 @@ import pandas as pd
 from features.engine import Database, open_database
 from features.tables import CrmTables
 from features.targets import Target, is_purchase, settle_days
+from features.versions import first_versions
 
 
 def build_labels(tables: CrmTables, spine: pd.DataFrame, target: Target) -> pd.DataFrame:
     """Label every snapshot by what occurred in `[as_of, as_of + horizon)`.
 
     conversion: 1 if the deal was won in the interval, else 0. churn: 1 if the customer made no
-    purchase in it, else 0. Null (censored) while `as_of + horizon + settle_days > data_end`, and for
-    deals that had closed before `as_of` although nobody knew: there is nothing left to predict.
+    purchase in it, else 0. Rows count once, by their first version: an order is a purchase of the
+    customer it belonged to when it became known. Deleted rows are no purchase and no win.
+
+    Null (censored) while `as_of + horizon + settle_days > data_end`; for deals that had closed before
+    `as_of` although nobody knew; and for entities that ended (deleted or merged) before the end of
+    the interval with nothing decided: no purchase, or not closed, until then.
 
     Parameters
     ----------
@@ -40,7 +45,7 @@ def build_labels(tables: CrmTables, spine: pd.DataFrame, target: Target) -> pd.D
             until=left.as_of + ibis.interval(days=days), settled_at=left.as_of + ibis.interval(days=settled)
         )
         answered = (_won if target.kind == "conversion" else _lapsed)(database, asked)
-        ripe = (answered.settled_at <= ibis.literal(tables.data_end)) & ~answered.decided_before
+        ripe = (answered.settled_at <= ibis.literal(tables.data_end)) & ~answered.is_lost
         labelled = answered.select(
             "entity_id",
             "as_of",
@@ -53,31 +58,34 @@ def build_labels(tables: CrmTables, spine: pd.DataFrame, target: Target) -> pd.D
 
 
 def _won(database: Database, asked: Any) -> Any:
-    """Whether the deal was won in `[as_of, until)`, and whether it had closed before."""
-    deals = database.table("deals")
-    ends = deals.group_by("deal_id").agg(closed_at=deals.closed_at.max(), outcome=deals.outcome.max())
-    joined = asked.left_join(ends, asked.entity_id == ends.deal_id)
-    won = (joined.outcome == "won") & (joined.closed_at >= joined.as_of) & (joined.closed_at < joined.until)
+    """Whether the deal was won in `[as_of, until)`, and whether nobody can say."""
+    deals = first_versions(database, "deals", at="closed_at").select("deal_id", "closed_at", "outcome", "ended_at")
+    joined = asked.left_join(deals, asked.entity_id == deals.deal_id)
+    inside = (joined.closed_at >= joined.as_of) & (joined.closed_at < joined.until)
+    won = inside & (joined.outcome == "won") & joined.ended_at.isnull()
+    closed_before = joined.closed_at < joined.as_of
+    ended_open = (joined.ended_at < joined.until) & (joined.closed_at.isnull() | (joined.closed_at > joined.ended_at))
     return joined.select(
         *[joined[column] for column in asked.columns],
         happened=won.fill_null(False),
-        decided_before=(joined.closed_at < joined.as_of).fill_null(False),
+        is_lost=closed_before.fill_null(False) | ended_open.fill_null(False),
     )
 
 
 def _lapsed(database: Database, asked: Any) -> Any:
-    """Whether the customer made no purchase in `[as_of, until)`."""
-    orders = database.table("orders")
-    bought = orders.filter(is_purchase(orders)).select("customer_id", "occurred_at")
+    """Whether the customer made no purchase in `[as_of, until)`, and whether nobody can say."""
+    orders = first_versions(database, "orders")
+    bought = orders.filter(is_purchase(orders) & orders.ended_at.isnull()).select("customer_id", "occurred_at")
     inside = [
         asked.entity_id == bought.customer_id,
         bought.occurred_at >= asked.as_of,
         bought.occurred_at < asked.until,
     ]
     stayed = asked.join(bought, inside).select("entity_id", "as_of").distinct().mutate(stayed=True)
-    joined = asked.left_join(stayed, ["entity_id", "as_of"])
+    ended = first_versions(database, "customers").select("customer_id", "ended_at")
+    joined = asked.left_join(stayed, ["entity_id", "as_of"]).left_join(ended, asked.entity_id == ended.customer_id)
     return joined.select(
         *[joined[column] for column in asked.columns],
         happened=joined.stayed.isnull(),
-        decided_before=ibis.literal(False),
+        is_lost=(joined.stayed.isnull() & (joined.ended_at < joined.until)).fill_null(False),
     )

@@ -9,10 +9,11 @@ import ibis
 import ibis.expr.operations as ops
 from ibis.common.exceptions import IbisError
 
+from features.engine import ibis_type
 from features.errors import DataError
 from features.group import DerivedGroup, Entity, FeatureGroup, Group, PooledGroup, window_start
 from features.tables import TABLES, CrmTables, StoredTable
-from features.view import BOOKKEEPING, PREVIOUS, STAGE_RANK, view_schema
+from features.view import BOOKKEEPING, FUTURE, PREVIOUS, STAGE_RANK, view_schema
 
 
 @dataclass(frozen=True)
@@ -97,9 +98,13 @@ def _cannot_join(tables: CrmTables, group: FeatureGroup, entity: Entity) -> str 
 def _cannot_pool(tables: CrmTables, group: PooledGroup, entity: Entity) -> str | None:
     if group.table != entity:
         return f"it describes {group.table}"
-    if group.by not in tables.tables[group.table].columns:
+    stored = tables.tables[group.table]
+    if group.by not in stored.columns:
         return f"table '{group.table}' has no column '{group.by}'"
-    return None
+    if group.by in FUTURE:
+        raise _not_for_features(stored, group, group.by)
+    used = {group.by}.union(*_used_columns(stored, group).values())
+    return _absent(stored, used & set(stored.sensitive)) if used & set(stored.sensitive) else None
 
 
 def _make_pass(
@@ -107,36 +112,78 @@ def _make_pass(
 ) -> Pass:
     names: set[str] = set()
     for group in groups:
-        present = {*stored.columns, *BOOKKEEPING, PREVIOUS, *group.optional, *map(window_start, group.windows)}
+        own = set(stored.columns) - set(stored.sensitive)
+        present = {*own, *BOOKKEEPING, PREVIOUS, *group.optional, *map(window_start, group.windows)}
         if stages:
             present.add(STAGE_RANK)
         for name, used in _used_columns(stored, group).items():
             if used <= present:
                 names.add(name)
             else:
-                skipped[name] = f"table '{stored.name}' has no column '{min(used - present)}'"
+                skipped[name] = _absent(stored, used - present)
     return Pass(stored.name, groups[0].by, tuple(groups), frozenset(names))
 
 
-def _used_columns(stored: StoredTable, group: FeatureGroup) -> dict[str, set[str]]:
+def _used_columns(stored: StoredTable, group: FeatureGroup | PooledGroup) -> dict[str, set[str]]:
     """Columns each feature of a group reads, found by calling it on an empty view."""
-    view: Any = ibis.table(view_schema(stored, group.windows), name="view")
+    view: Any = ibis.table(view_schema(stored, _windows(group)), name="view")
     try:
-        features = group.features(view, TABLES[stored.name].time)
+        values = _values(group, view)
     except (AttributeError, IbisError) as error:
-        raise DataError(
-            f"Feature group '{group.name}': {error}. Use a column that table '{stored.name}' has."
-        ) from None
-    used = {}
-    for name, (feature, days) in features.items():
-        fields = feature.value.op().find(ops.Field)
-        used[name] = {field.name for field in fields if field.rel == view.op()}
+        raise _unreadable(stored, group, error) from None
+    used = {name: _fields(value, view) for name, (value, _) in values.items()}
+    for name, (_, days) in values.items():
         if days is not None and window_start(days) not in used[name]:
             raise DataError(
                 f"Feature '{name}' of group '{group.name}' does not use its window of {days} days. "
                 "Put window.mask into its `where=`, or make a group without windows."
             )
     return used
+
+
+def _windows(group: FeatureGroup | PooledGroup) -> tuple[int, ...]:
+    return group.windows if isinstance(group, FeatureGroup) else ()
+
+
+def _values(group: FeatureGroup | PooledGroup, view: Any) -> dict[str, tuple[Any, int | None]]:
+    """Expressions of a group over a view, by feature, each with its window in days."""
+    if isinstance(group, PooledGroup):
+        return {name: (member.hit, None) for name, member in group.function(view).items()}
+    features = group.features(view, TABLES[group.table].time)
+    return {name: (feature.value, days) for name, (feature, days) in features.items()}
+
+
+def _fields(value: Any, view: Any) -> set[str]:
+    return {field.name for field in value.op().find(ops.Field) if field.rel == view.op()}
+
+
+def _unreadable(stored: StoredTable, group: FeatureGroup | PooledGroup, error: Exception) -> DataError:
+    """Say why a group cannot be called: it reads what no feature may see, or what is not there."""
+    hidden = dict.fromkeys(FUTURE, "timestamp(6)") | {c: ibis_type(kind) for c, kind in stored.columns.items()}
+    everything: Any = ibis.table(view_schema(stored, _windows(group)) | hidden, name="view")
+    try:
+        used = {column for value, _ in _values(group, everything).values() for column in _fields(value, everything)}
+    except (AttributeError, IbisError):
+        used = set()
+    for column in sorted(used & (FUTURE | set(stored.sensitive))):
+        return _not_for_features(stored, group, column)
+    return DataError(f"Feature group '{group.name}': {error}. Use a column that table '{stored.name}' has.")
+
+
+def _not_for_features(stored: StoredTable, group: FeatureGroup | PooledGroup, column: str) -> DataError:
+    why = "it tells what became of the row later" if column in FUTURE else "it is declared sensitive"
+    return DataError(
+        f"Feature group '{group.name}' reads column '{column}' of table '{stored.name}', which no feature may see: "
+        f"{why}. Leave it out."
+    )
+
+
+def _absent(stored: StoredTable, columns: set[str]) -> str:
+    """Why features that use these columns are left out."""
+    column = min(columns)
+    if column in stored.sensitive:
+        return f"column '{column}' of table '{stored.name}' is sensitive"
+    return f"table '{stored.name}' has no column '{column}'"
 
 
 def feature_names(catalog: Iterable[Group], tables: CrmTables) -> set[str]:

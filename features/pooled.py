@@ -5,6 +5,7 @@ deals of its owner is quadratic. Here snapshots and settled rows are laid in one
 ordered by time, and summed up from the left: n log n, and the same SQL on any engine.
 """
 
+from collections.abc import Mapping
 from typing import Any
 
 import ibis
@@ -12,14 +13,15 @@ import ibis
 from features.engine import Database
 from features.group import FeatureInfo, Pooled, PooledGroup
 from features.tables import TABLES
-from features.view import as_of_view, is_known
+from features.view import as_of_view, visible_columns
 
 
 def pooled_features(database: Database, spine: Any, group: PooledGroup) -> tuple[Any, list[FeatureInfo]]:
     """Shrunk rate and count of every `Pooled` of a group, per snapshot.
 
-    A settled row counts from the moment its outcome was known, under the owner (source, ...) it had
-    then: `known_at(outcome) < as_of`. Snapshots whose own key is null get the overall rate and count 0.
+    A settled row counts as it was known at `as_of`: in the version that held, `known_at < as_of <= known_until`,
+    under the owner (source, ...) of that version, and once its outcome was known, `known_at(outcome) < as_of`.
+    Snapshots whose own key is null get the overall rate and count 0.
 
     Parameters
     ----------
@@ -33,21 +35,16 @@ def pooled_features(database: Database, spine: Any, group: PooledGroup) -> tuple
     ibis Table of `row` and the features, and their descriptions
 
     """
-    table = database.table(group.table)
-    settled_at = table[f"{group.at}_known_at"]
-    settled = table.filter(settled_at.notnull() & is_known(table, settled_at + ibis.interval(microseconds=1)))
+    settled = _settled(database, group)
     members = group.function(settled)
     hits = {f"hit_{i}": member.hit.fill_null(False).cast("int64") for i, member in enumerate(members.values())}
-    events = settled.select(
-        row=ibis.null("int64"), pool=settled[group.by], time=settled[f"{group.at}_known_at"], is_event=1, **hits
-    )
     by = TABLES[group.table].key
     own = as_of_view(database, spine, group.table, str(by))
     key = own.group_by("row").agg(pool=own[group.by].max())
     left = spine.select("row", "as_of").left_join(key, "row")
-    none = {name: ibis.literal(0, "int64") for name in hits}
+    none = {name: ibis.literal(0, "int64") for name in ("rows", *hits)}
     snapshots = left.select(row=left.row, pool=left.pool, time=left.as_of, is_event=0, **none)
-    sums = _running_sums(ibis.union(events, snapshots), tuple(hits))
+    sums = _running_sums(ibis.union(*_events(settled, group.by, hits), snapshots), tuple(hits))
     columns: dict[str, Any] = {"row": sums.row}
     infos = []
     for i, (name, member) in enumerate(members.items()):
@@ -57,16 +54,39 @@ def pooled_features(database: Database, spine: Any, group: PooledGroup) -> tuple
     return sums.filter(sums.is_event == 0).select(**columns), infos
 
 
+def _settled(database: Database, group: PooledGroup) -> Any:
+    """Versions with a known outcome, and the stretch `(counts_from, counts_until]` of the `as_of` they count at."""
+    table = database.table(group.table)
+    stored = database.tables.tables[group.table]
+    settled = table.filter(table[f"{group.at}_known_at"].notnull())
+    counts_from = ibis.greatest(settled[f"{group.at}_known_at"], settled.known_at)
+    columns = visible_columns(settled, table.columns, stored, lambda clock: clock <= counts_from)
+    until = settled.known_until if "known_until" in table.columns else ibis.null("timestamp(6)")
+    versions = settled.select(**columns, counts_from=counts_from, counts_until=until)
+    return versions.filter(versions.counts_until.isnull() | (versions.counts_from < versions.counts_until))
+
+
+def _events(settled: Any, by: str, hits: Mapping[str, Any]) -> tuple[Any, Any]:
+    """What is added when a version begins to count, and taken off when it ended."""
+    row = {"row": ibis.null("int64"), "pool": settled[by]}
+    begun = settled.select(**row, time=settled.counts_from, is_event=1, rows=ibis.literal(1, "int64"), **hits)
+    minus = {name: -hit for name, hit in hits.items()}
+    ended = settled.filter(settled.counts_until.notnull())
+    taken = ended.select(**row, time=ended.counts_until, is_event=1, rows=ibis.literal(-1, "int64"), **minus)
+    return begun, taken
+
+
 def _running_sums(line: Any, hits: tuple[str, ...]) -> Any:
     """Sums over all settled rows strictly before each snapshot: per pool and overall.
 
-    At equal times snapshots come first, so that a row settled exactly at `as_of` does not count.
+    At equal times snapshots come first, so that a row settled exactly at `as_of` does not count yet,
+    and one that ended exactly then still counts.
     """
     order = [line.time, line.is_event]
     pool = ibis.window(group_by=line.pool, order_by=order, preceding=None, following=0)
     everyone = ibis.window(order_by=order, preceding=None, following=0)
     known_pool = line.pool.notnull()
-    sums = {"pool_rows": _sum(line.is_event, pool), "all_rows": _sum(line.is_event, everyone)}
+    sums = {"pool_rows": _sum(line.rows, pool), "all_rows": _sum(line.rows, everyone)}
     for hit in hits:
         sums |= {f"pool_{hit}": _sum(line[hit], pool), f"all_{hit}": _sum(line[hit], everyone)}
     zero = ibis.literal(0, "int64")

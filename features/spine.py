@@ -11,6 +11,7 @@ from features.engine import Database, open_database
 from features.errors import DataError
 from features.tables import TABLES, CrmTables
 from features.targets import SpinePlan, Target, grid_dates, is_purchase, local_midnight
+from features.view import is_known
 
 COLUMNS = ["entity_id", "as_of", "customer_id", "origin"]
 
@@ -18,8 +19,9 @@ COLUMNS = ["entity_id", "as_of", "customer_id", "origin"]
 def build_spine(tables: CrmTables, target: Target, plan: SpinePlan) -> pd.DataFrame:
     """Snapshots for training: every entity of the population on every grid date and at every age.
 
-    The population at `as_of` is what was known then, `known_at < as_of`: for conversion the deals
-    not known to be closed, for churn the customers with a purchase in `[as_of - lookback, as_of)`.
+    The population at `as_of` is what was known then, `known_at < as_of <= known_until`: for conversion
+    the deals not known to be closed, for churn the customers with a purchase in `[as_of - lookback, as_of)`.
+    An entity that was deleted or merged is in no population after that; a deal's customer is the one it had then.
     Age 0 is the entity's own `known_at` plus one microsecond: it sees its own creation and nothing later.
 
     Parameters
@@ -44,9 +46,7 @@ def build_spine(tables: CrmTables, target: Target, plan: SpinePlan) -> pd.DataFr
             frames.append(_at_dates(database, born, dates))
         for days in plan.ages_days:
             age = ibis.interval(microseconds=1) if days == 0 else ibis.interval(days=days)
-            aged = born.select(
-                "entity_id", "customer_id", "born_at", as_of=born.born_at + age, origin=ibis.literal("age")
-            )
+            aged = born.select("entity_id", as_of=born.born_at + age, origin=ibis.literal("age"))
             aged = aged.filter(aged.as_of <= ibis.literal(tables.data_end))
             if plan.start is not None:
                 aged = aged.filter(aged.as_of >= ibis.literal(local_midnight(plan.start, tables.time_zone)))
@@ -78,42 +78,42 @@ def _check_tables(tables: CrmTables, target: Target) -> None:
 
 
 def _births(database: Database, target: Target) -> Any:
-    """Return each entity with the moment it became known."""
+    """Return each entity with the moment its first version became known."""
     table = database.table(target.table)
     key = TABLES[target.table].key
-    return table.group_by(entity_id=table[key]).agg(born_at=table.known_at.min(), customer_id=table.customer_id.max())
+    return table.group_by(entity_id=table[key]).agg(born_at=table.known_at.min())
 
 
 def _at_dates(database: Database, born: Any, dates: Sequence[datetime]) -> Any:
     moments = database.add("grid", pd.DataFrame({"as_of": pd.Series(dates, dtype="datetime64[us]")}))
     joined = born.join(moments, born.born_at < moments.as_of)
-    return joined.select("entity_id", "customer_id", "born_at", "as_of", origin=ibis.literal("grid"))
+    return joined.select("entity_id", "as_of", origin=ibis.literal("grid"))
 
 
 def _eligible(database: Database, target: Target, frames: Sequence[Any]) -> pd.DataFrame:
     """Keep the population of the target at each `as_of`."""
     asked = ibis.union(*frames) if len(frames) > 1 else frames[0]
-    distinct = asked.group_by("entity_id", "customer_id", "as_of").agg(origin=asked.origin.max())
-    moments = database.keep("moments", distinct)
+    moments = database.keep("moments", asked.group_by("entity_id", "as_of").agg(origin=asked.origin.max()))
     eligible = (_open_deals if target.kind == "conversion" else _buyers)(database, target, moments)
     return database.frame(eligible.select(*COLUMNS).order_by("entity_id", "as_of"))
 
 
 def _open_deals(database: Database, target: Target, moments: Any) -> Any:
+    """Deals that are there at `as_of`, in the version that holds, and not known to be closed."""
     deals = database.table("deals")
-    closed = (
-        deals.filter(deals.closed_at_known_at.notnull())
-        .group_by("deal_id")
-        .agg(closed_known_at=deals.closed_at_known_at.min())
-    )
-    joined = moments.left_join(closed, moments.entity_id == closed.deal_id)
-    return joined.filter(joined.closed_known_at.isnull() | (joined.closed_known_at >= joined.as_of))
+    is_open = deals.closed_at_known_at.isnull() | (deals.closed_at_known_at >= moments.as_of)
+    joined = moments.join(deals, [moments.entity_id == deals.deal_id, is_known(deals, moments.as_of), is_open])
+    return joined.select(*moments.columns, "customer_id")
 
 
 def _buyers(database: Database, target: Target, moments: Any) -> Any:
+    """Customers that are there at `as_of`, with a purchase in `[as_of - lookback, as_of)` that is theirs then."""
+    customers = database.table("customers")
+    there = [moments.entity_id == customers.customer_id, is_known(customers, moments.as_of)]
+    present = moments.join(customers, there).select(*moments.columns, "customer_id")
     orders = database.table("orders")
-    bought = orders.filter(is_purchase(orders)).select("customer_id", "occurred_at", "known_at")
-    conditions = [moments.entity_id == bought.customer_id, bought.known_at < moments.as_of]
+    bought = orders.filter(is_purchase(orders))
+    conditions = [present.entity_id == bought.customer_id, is_known(bought, present.as_of)]
     if target.lookback_days is not None:
-        conditions.append(bought.occurred_at >= moments.as_of - ibis.interval(days=target.lookback_days))
-    return moments.semi_join(bought, conditions)
+        conditions.append(bought.occurred_at >= present.as_of - ibis.interval(days=target.lookback_days))
+    return present.semi_join(bought, conditions)

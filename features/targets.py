@@ -8,6 +8,7 @@ from zoneinfo import ZoneInfo
 from features.expressions import whole_seconds
 from features.group import Entity, TargetKind
 from features.tables import CrmTables
+from features.versions import first_versions
 
 
 @dataclass(frozen=True)
@@ -103,7 +104,7 @@ def settle_days(database: Any, tables: CrmTables, target: Target) -> int:
     table, time = target.outcome
     if table not in tables.tables:
         return 0
-    rows = database.table(table)
+    rows = first_versions(database, table, at=None if time == "occurred_at" else time)
     known = rows.known_at if time == "occurred_at" else rows[f"{time}_known_at"]
     late = whole_seconds(known) - whole_seconds(rows[time])
     p95 = database.value(late.quantile(0.95))

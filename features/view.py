@@ -1,11 +1,12 @@
 """The as-of view: the one place where time is cut.
 
 A row of the view is a row of a table next to a snapshot (one entity at one `as_of`), and it is
-there only if it was known then: `known_at < as_of`. Columns that were revealed later are null.
-Entity tables are read in the version that held: `known_at < as_of <= known_until`.
+there only if it was known then: `known_at < as_of`. Columns that were revealed later are null, and
+so are their clocks. Of a row that ended, changed or moved to another customer there is the version
+that held: `known_at < as_of <= known_until`; when a version ends is in no view.
 """
 
-from collections.abc import Collection, Iterable, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Sequence
 from typing import Any
 
 import ibis
@@ -26,9 +27,14 @@ STAGE_RANK = "stage_rank"
 
 BOOKKEEPING = ("row", "as_of")
 
+FUTURE = frozenset({"known_until", "deleted_at", "merged_at", "merged_into"})
+"""Columns that tell what became of a row later: a row that holds at `as_of` has not ended yet."""
+
 
 def view_schema(stored: StoredTable, windows: Iterable[int]) -> dict[str, str]:
     """Columns a group may use: the table's own, canonical ones it lacks, and the view's additions.
+
+    Neither those of `FUTURE` nor sensitive ones of the deployment's own; sensitive canonical ones are null.
 
     Returns
     -------
@@ -36,15 +42,16 @@ def view_schema(stored: StoredTable, windows: Iterable[int]) -> dict[str, str]:
 
     """
     canonical = {column: ibis_type(kind) for column, kind in TABLES[stored.name].columns.items()}
-    own = {column: ibis_type(kind) for column, kind in stored.columns.items()}
-    schema = {"row": "int64", "as_of": "timestamp(6)", **canonical, **own, PREVIOUS: "timestamp(6)"}
+    own = {column: ibis_type(kind) for column, kind in stored.columns.items() if column not in stored.sensitive}
+    visible = {column: kind for column, kind in (canonical | own).items() if column not in FUTURE}
+    schema = {"row": "int64", "as_of": "timestamp(6)", **visible, PREVIOUS: "timestamp(6)"}
     if stored.name == "stage_changes":
         schema[STAGE_RANK] = "int64"
     return schema | {window_start(days): "timestamp(6)" for days in windows}
 
 
 def is_known(rows: Any, as_of: Any) -> Any:
-    """Whether a row (or this version of an entity) is what was known at `as_of`."""
+    """Whether this version of a row is what was known at `as_of`: `known_at < as_of <= known_until`."""
     known = rows.known_at < as_of
     if "known_until" in rows.columns:
         known &= rows.known_until.isnull() | (as_of <= rows.known_until)
@@ -78,8 +85,8 @@ def as_of_view(
     Returns
     -------
     ibis Table
-        `row`, `as_of`, all columns of the table (the engine reads those that are used), `PREVIOUS`,
-        `STAGE_RANK` for stage changes, and the starts of the windows.
+        `row`, `as_of`, the columns of the table that features may see (the engine reads those that
+        are used), `PREVIOUS`, `STAGE_RANK` for stage changes, and the starts of the windows.
 
     """
     table = database.table(name)
@@ -92,19 +99,43 @@ def as_of_view(
         conditions.append(table[time] >= left[window_start(within)])
     joined = left.join(table, conditions)
     kept = {column: joined[column] for column in (*BOOKKEEPING, *starts)}
-    kept |= {column: _masked(joined, column, stored.revealed) for column in table.columns}
+    kept |= visible_columns(joined, table.columns, stored, lambda clock: clock < joined.as_of)
     kept[PREVIOUS] = _previous(joined, time)
     if name == "stage_changes":
         kept[STAGE_RANK] = _stage_rank(joined, database.tables.stages)
     return joined.select(**kept)
 
 
-def _masked(joined: Any, column: str, revealed: Mapping[str, str]) -> Any:
-    """A column as it was known: revealed ones are null until their time was known."""
-    if column not in revealed:
-        return joined[column]
-    known_at = joined[f"{revealed[column]}_known_at"]
-    return ibis.ifelse(known_at < joined.as_of, joined[column], ibis.null(joined[column].type()))
+def visible_columns(
+    rows: Any, columns: Iterable[str], stored: StoredTable, has_struck: Callable[[Any], Any]
+) -> dict[str, Any]:
+    """Columns of stored rows that features may see, by name.
+
+    Parameters
+    ----------
+    rows : ibis Table
+    columns : iterable of str
+        Columns of the table, and canonical ones that it lacks.
+    stored : StoredTable
+    has_struck : callable
+        From the clock of a revealed column to whether it is known by then. Until it is, the column
+        and the clock are null.
+
+    """
+    clocks = {column: f"{time}_known_at" for column, time in stored.revealed.items()}
+    clocks |= {clock: clock for clock in clocks.values()}
+    visible = {}
+    for column in columns:
+        if column in FUTURE or (column in stored.sensitive and column not in TABLES[stored.name].columns):
+            continue
+        unknown = ibis.null(rows[column].type())
+        if column in stored.sensitive:
+            visible[column] = unknown
+        elif column in clocks:
+            visible[column] = ibis.ifelse(has_struck(rows[clocks[column]]), rows[column], unknown)
+        else:
+            visible[column] = rows[column]
+    return visible
 
 
 def _previous(joined: Any, time: str) -> Any:
