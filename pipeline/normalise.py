@@ -147,19 +147,19 @@ def _text(column: str, source: str, is_id: bool) -> str | None:
     return None if source == "other" else f"CAST({column} AS VARCHAR)"
 
 
-def is_said_twice(moment: str, zone: str, end: str) -> str:
-    """Return the condition: clocks showed the same local time before, when it was not yet `end`.
+def is_said_twice(moment: str, zone: str, last: str) -> str:
+    """Return the condition: clocks showed the same local time before, when it was not later than `last`.
 
     Parameters
     ----------
-    moment, end : str
+    moment, last : str
         SQL expressions, UTC.
     zone : str
         Time zone in which clocks are put back, by an hour or (Lord Howe Island) half an hour.
 
     """
     return "(" + " OR ".join(
-        f"{moment} - INTERVAL {minutes} MINUTE < {end} AND "
+        f"{moment} - INTERVAL {minutes} MINUTE <= {last} AND "
         f"{_local(f'({moment} - INTERVAL {minutes} MINUTE)', zone)} = {_local(f'({moment})', zone)}"
         for minutes in (60, 30)
     ) + ")"  # fmt: skip

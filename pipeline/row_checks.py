@@ -96,16 +96,15 @@ class _Table:
 
         An hour that happens twice is read as the later one, which may lie after the end of the data.
         """
-        end = f"TIMESTAMP '{self.period.data_end}'"
+        end, last = f"TIMESTAMP '{self.period.data_end}'", f"TIMESTAMP '{self._last}'"
         conditions: dict[str, str] = {}
         if self.period.read_until is not None:
-            last = f"TIMESTAMP '{self._last}'"
             conditions |= {
                 f"arrived {t}": f"{moment} >= {end} AND {moment} <= {last}" for t, moment in self.moments.items()
             }
         if self.plan.zone != "UTC":
             doubled = {
-                t: f"({moment}) >= {end} AND {is_said_twice(moment, self.plan.zone, end)}"
+                t: f"{moment} >= {end} AND {is_said_twice(moment, self.plan.zone, last)}"
                 for t, moment in self.moments.items()
             }
             conditions |= {f"doubled {t}": condition for t, condition in doubled.items()}

@@ -8,6 +8,7 @@ import duckdb
 import numpy as np
 import pyarrow as pa
 
+from features.errors import DataError
 from pipeline.errors import ConfigError
 
 MEMORY_LIMIT = "2GB"
@@ -60,10 +61,23 @@ def stage(connection: duckdb.DuckDBPyConnection, table: str, batches: Iterator[p
     """
     runs: dict[pa.Schema, str] = {}
     names: list[str] = []
+    empty: pa.RecordBatch | None = None
     start = 0
-    for batch in batches:
+    for page, batch in enumerate(batches, start=1):
+        if batch.num_rows == 0:  # a page of which nothing is left; more may follow
+            empty = batch if batch.num_columns else empty
+            continue
         names = names or _column_names(table, batch.schema)
-        start = _append(connection, table, batch, names, runs, start)
+        _check_page(table, page, batch.schema, names)
+        start = _append(connection, table, batch, runs, start)
+    if empty is None and not runs:
+        raise DataError(
+            f"Table '{table}': the source delivers neither rows nor columns, expected at least the columns. "
+            f"Check tables.{table}.select."
+        )
+    if empty is not None and not runs:
+        names = _column_names(table, empty.schema)
+        _append(connection, table, empty, runs, start)
     return Delivered(_unite(connection, table, names, list(runs.values())), start)
 
 
@@ -78,15 +92,23 @@ def _column_names(table: str, schema: pa.Schema) -> list[str]:
     return names
 
 
+def _check_page(table: str, page: int, schema: pa.Schema, names: list[str]) -> None:
+    """Check that a page has the columns of the first one."""
+    here = _column_names(table, schema)
+    differences = [f"'{name}' is missing" for name in names if name not in here]
+    differences += [f"'{name}' is new" for name in here if name not in names]
+    if differences:
+        raise DataError(
+            f"Table '{table}': page {page} delivers other columns than the first: {' and '.join(differences[:5])}. "
+            "Run this again; if it stays so, correct the source so that all pages have the same columns."
+        )
+
+
 def _append(
-    connection: duckdb.DuckDBPyConnection,
-    table: str,
-    batch: pa.RecordBatch,
-    names: list[str],
-    runs: dict[pa.Schema, str],
-    start: int,
+    connection: duckdb.DuckDBPyConnection, table: str, batch: pa.RecordBatch, runs: dict[pa.Schema, str], start: int
 ) -> int:
     """Append one batch to the run with its schema; return the place of the next row."""
+    names = _column_names(table, batch.schema)
     columns = {n: c for n, c in zip(names, batch.columns, strict=True) if not pa.types.is_null(c.type)}
     rows = pa.Table.from_pydict({ROW: np.arange(start, start + batch.num_rows), **columns})
     connection.register("batch", rows)
