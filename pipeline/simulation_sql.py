@@ -6,6 +6,7 @@ from types import MappingProxyType
 from typing import Any
 
 import pyarrow as pa
+from pyarrow.csv import WriteOptions, write_csv
 from sqlalchemy import (
     BigInteger,
     Boolean,
@@ -23,6 +24,7 @@ from sqlalchemy import (
     inspect,
     select,
 )
+from sqlalchemy.exc import DatabaseError
 from sqlalchemy.types import TypeEngine
 
 from pipeline.database import answering, describe_place, make_engine, writing
@@ -127,6 +129,9 @@ def _sql_type(kind: pa.DataType) -> TypeEngine[Any]:
 
 def _insert(connection: Connection, target: Table, table: pa.Table, is_sqlite: bool) -> None:
     """Insert all rows, a batch at a time; the score columns stay null."""
+    if connection.dialect.driver == "pg8000":
+        _copy(connection, target, table)
+        return
     statement = insert(target)
     for rows in (table.slice(at, _ROWS_PER_INSERT) for at in range(0, table.num_rows, _ROWS_PER_INSERT)):
         if is_sqlite:
@@ -134,6 +139,28 @@ def _insert(connection: Connection, target: Table, table: pa.Table, is_sqlite: b
             connection.exec_driver_sql(text, list(_plain_rows(rows)))
         else:
             connection.execute(statement, rows.to_pylist())
+
+
+def _copy(connection: Connection, target: Table, table: pa.Table) -> None:
+    """Stream all rows into PostgreSQL, within the transaction of the connection."""
+    quoting = connection.dialect.identifier_preparer
+    columns = ", ".join(map(quoting.quote, table.column_names))
+    statement = f"COPY {quoting.format_table(target)} ({columns}) FROM STDIN WITH (FORMAT csv)"
+    cursor = connection.connection.cursor()
+    try:
+        cursor.execute(statement, stream=_to_csv(table))  # type: ignore[call-arg]  # an addition of pg8000
+    except connection.connection.dbapi_connection.Error as error:  # type: ignore[union-attr]
+        raise DatabaseError(statement, None, error) from None
+    finally:
+        cursor.close()
+
+
+def _to_csv(table: pa.Table) -> Iterator[bytes]:
+    """Yield rows as CSV, some megabytes at a time; null is nothing, empty text is quoted."""
+    for batch in table.to_batches(max_chunksize=_ROWS_PER_INSERT):
+        buffer = pa.BufferOutputStream()
+        write_csv(batch, buffer, WriteOptions(include_header=False))
+        yield buffer.getvalue().to_pybytes()
 
 
 def _plain_rows(table: pa.Table) -> Iterator[tuple[Any, ...]]:
