@@ -10,12 +10,17 @@ from pipeline.normalise import EXPECTED, cast, day_start, kind_of
 from pipeline.staging import ROW, quote
 
 KNOWN_AT = "known_at"
+FIRST_SEEN, OWN_TIME = "first_seen", "time"
+"""What `known_at` of the config may be instead of a column."""
+DELETED_AT, MERGED_INTO, MERGED_AT = "deleted_at", "merged_into", "merged_at"
 _DAY = "__day"
+_WIDER = {("integer", "number"), ("integer", "money"), ("money", "number"), ("date", "time")}
+"""Types of a column that become another one when values need it."""
 _RESERVED = {
     "known_until": "the name is taken by the end of a version",
     "currency": "checked against the currency of the config",
 }
-_KEPT_IN_ENTITIES = {"deals": ("customer_id",)}
+_KEPT_IN_ENTITIES = {"deals": ("customer_id",), "subscriptions": ("customer_id",)}
 
 
 @dataclass(frozen=True)
@@ -45,6 +50,9 @@ class TablePlan:
         All columns of the typed table, the clocks included.
     revealed : mapping of column to time column
         Columns that are filled later than the row occurs.
+    ends : mapping of column to type
+        Columns of the typed table that say how a row ended, and are not stored as they are: `deleted_at`,
+        and of customers `merged_into` and `merged_at`.
     left_out : mapping of column to reason
         Delivered columns that are not stored.
     mistakes, problems : tuple of str
@@ -59,6 +67,7 @@ class TablePlan:
     casts: tuple[Cast, ...]
     columns: Mapping[str, ColumnType]
     revealed: Mapping[str, str]
+    ends: Mapping[str, ColumnType]
     left_out: Mapping[str, str]
     mistakes: tuple[str, ...]
     problems: tuple[str, ...]
@@ -84,6 +93,17 @@ class TablePlan:
         """Time columns that reveal others, each with the column that says when it became known."""
         return {time: f"{time}_{KNOWN_AT}" for time in dict.fromkeys(self.revealed.values())}
 
+    @property
+    def attributes(self) -> tuple[str, ...]:
+        """Columns of an entity whose values have a history."""
+        return (*self.mapping.tracked, *self.mapping.remembered)
+
+    def is_dated(self, clock: str) -> str:
+        """Condition over the typed table: the source itself delivered this clock."""
+        if clock == KNOWN_AT and self.mapping.known_at == OWN_TIME:
+            return "true"
+        return quote(f"__dated_{clock}") if clock in {one.name for one in self.casts} else "false"
+
     def select(self) -> str:
         """Return the SELECT that makes the typed table, `__row` included."""
         by_name = {one.name: one for one in self.casts}
@@ -92,7 +112,11 @@ class TablePlan:
         day = day_start(quote(time.source), time.duck_type, self.zone)
         inner.append(f"{day or 'CAST(NULL AS TIMESTAMP)'} AS {_DAY}")
         clocks = {KNOWN_AT, *self.clocks.values()}
-        outer = [ROW, *(quote(name) for name in self.columns if name not in clocks)]
+        outer = [ROW, *(quote(name) for name in (*self.columns, *self.ends) if name not in clocks)]
+        outer += [
+            f"{quote(f'__{clock}')} IS NOT NULL AS {quote(f'__dated_{clock}')}"
+            for clock in sorted(clocks & set(by_name))
+        ]
         outer.append(f"{_known_at(self.spec.time, KNOWN_AT in by_name)} AS {KNOWN_AT}")
         for column, clock in self.clocks.items():
             own = f"coalesce({quote(_inner_name(clock))}, {quote(column)})" if clock in by_name else quote(column)
@@ -127,7 +151,13 @@ def is_id(spec: TableSpec, column: str) -> bool:
     return column in (spec.key, "merged_into") or column in spec.references or column.endswith("_id")
 
 
-def plan_table(spec: TableSpec, mapping: TableMapping, delivered: Mapping[str, str], zone: str) -> TablePlan:
+def plan_table(
+    spec: TableSpec,
+    mapping: TableMapping,
+    delivered: Mapping[str, str],
+    zone: str,
+    stored: Mapping[str, ColumnType] | None = None,
+) -> TablePlan:
     """Decide for every delivered column what it becomes.
 
     Parameters
@@ -138,6 +168,8 @@ def plan_table(spec: TableSpec, mapping: TableMapping, delivered: Mapping[str, s
         What the SELECT yields.
     zone : str
         Time zone of times without one.
+    stored : mapping of column to type, optional
+        What the extract before stored: a column of the source's own keeps its type while its values fit.
 
     """
     known = _known_source(mapping, delivered)
@@ -150,7 +182,7 @@ def plan_table(spec: TableSpec, mapping: TableMapping, delivered: Mapping[str, s
         names = [] if reason else [source]
         names += [KNOWN_AT] if source == known and source != KNOWN_AT else []
         for name in names:
-            kind = _kind(spec, name, delivered[source], revealed)
+            kind = _kind(spec, name, delivered[source], revealed, (stored or {}).get(name))
             expression = cast(quote(source), delivered[source], kind, zone, is_id(spec, name))
             if expression is None:
                 problems.append(_wrong_type(spec.name, source, delivered[source], kind))
@@ -159,14 +191,17 @@ def plan_table(spec: TableSpec, mapping: TableMapping, delivered: Mapping[str, s
         if reason and not names:
             left_out[source] = reason
     clocks = [KNOWN_AT, *(f"{time}_{KNOWN_AT}" for time in dict.fromkeys(revealed.values()))]
-    columns: dict[str, ColumnType] = {one.name: one.kind for one in casts if one.name not in clocks}
+    ends = {one.name: one.kind for one in casts if one.name in _ends(spec)}
+    columns: dict[str, ColumnType] = {one.name: one.kind for one in casts if one.name not in (*clocks, *ends)}
     columns |= dict.fromkeys(clocks, "time")
     mistakes = tuple(_mistakes(spec, mapping, delivered))
-    return TablePlan(spec, mapping, zone, tuple(casts), columns, revealed, left_out, mistakes, tuple(problems))
+    return TablePlan(spec, mapping, zone, tuple(casts), columns, revealed, ends, left_out, mistakes, tuple(problems))
 
 
 def _known_source(mapping: TableMapping, delivered: Mapping[str, str]) -> str | None:
-    """Column that says when a row became known; None for the row's own time."""
+    """Column that says when a row became known; None where our extracts or the row's own time say it."""
+    if mapping.known_at in (FIRST_SEEN, OWN_TIME):
+        return None
     return mapping.known_at or (KNOWN_AT if KNOWN_AT in delivered else None)
 
 
@@ -175,6 +210,11 @@ def _revealed(spec: TableSpec, mapping: TableMapping, delivered: Mapping[str, st
     pairs = {**spec.revealed, **mapping.revealed}
     pairs |= {time: time for time in mapping.revealed.values()}
     return {column: time for column, time in pairs.items() if column in delivered and time in delivered}
+
+
+def _ends(spec: TableSpec) -> tuple[str, ...]:
+    """Columns that say how a row ended."""
+    return (DELETED_AT, MERGED_INTO, MERGED_AT) if spec.name == "customers" else (DELETED_AT,)
 
 
 def _in_order(spec: TableSpec, delivered: Mapping[str, str]) -> list[str]:
@@ -197,29 +237,37 @@ def _why_left_out(
         return None if known == KNOWN_AT else f"known_at is taken from {known or 'the time of the row'}"
     if source in _RESERVED:
         return _RESERVED[source]
+    if source in _ends(spec):
+        return None
     if time is not None and source not in revealed:
         return f"nothing says when it was filled: '{time}' is not delivered"
     if source in revealed or source in clocks or source in (spec.key, spec.time):
         return None
     if source == known and source not in spec.columns:
         return "stored as known_at"
+    if source == mapping.modified_at and source not in spec.columns:
+        return "says which rows are read again"
     if spec.is_entity and source not in (
         *mapping.static,
         *mapping.tracked,
+        *mapping.remembered,
         *mapping.sensitive,
         *_KEPT_IN_ENTITIES.get(spec.name, ()),
     ):
-        return "no history declared: name it in static or in tracked"
+        return "no history declared: name it in static, tracked or remembered"
     return None if source in spec.columns or kind_of(duck_type) else f"nothing can be done with type {duck_type}"
 
 
-def _kind(spec: TableSpec, name: str, duck_type: str, revealed: Mapping[str, str]) -> ColumnType:
+def _kind(
+    spec: TableSpec, name: str, duck_type: str, revealed: Mapping[str, str], stored: ColumnType | None
+) -> ColumnType:
     """Canonical type of a column."""
     if name in spec.columns:
         return spec.columns[name]
-    if name == KNOWN_AT or name in revealed.values() or name.removesuffix(f"_{KNOWN_AT}") in revealed.values():
+    if name in (KNOWN_AT, DELETED_AT, MERGED_AT) or name.removesuffix(f"_{KNOWN_AT}") in revealed.values():
         return "time"
-    return "text" if is_id(spec, name) else kind_of(duck_type) or "text"
+    kind = "text" if is_id(spec, name) else kind_of(duck_type) or "text"
+    return kind if stored is None or (stored, kind) in _WIDER or cast("v", duck_type, stored, "UTC") is None else stored
 
 
 def _missing(spec: TableSpec, delivered: Mapping[str, str]) -> list[str]:
@@ -237,11 +285,13 @@ def _mistakes(spec: TableSpec, mapping: TableMapping, delivered: Mapping[str, st
     named = {
         "static": mapping.static,
         "tracked": mapping.tracked,
+        "remembered": mapping.remembered,
         "sensitive": mapping.sensitive,
         "revealed": (*mapping.revealed, *mapping.revealed.values()),
     }
-    if mapping.known_at is not None:
-        named["known_at"] = (str(mapping.known_at),)
+    for key, column in {"known_at": mapping.known_at, "modified_at": mapping.modified_at}.items():
+        if column is not None and (key, column) not in (("known_at", FIRST_SEEN), ("known_at", OWN_TIME)):
+            named[key] = (column,)
     return [
         f"tables.{spec.name}.{key} names column '{column}', the SELECT delivers {', '.join(delivered)}."
         f"{nearest(column, delivered)} Correct the name or deliver the column."

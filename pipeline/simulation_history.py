@@ -12,8 +12,9 @@ import numpy as np
 import pyarrow as pa
 
 from pipeline.simulation_accounts import Accounts
-from pipeline.simulation_columns import date_column, id_column, label_column, money_column, number_column, text_column
+from pipeline.simulation_columns import date_column, label_column, money_column, number_column, text_column
 from pipeline.simulation_deals import OPEN, PROPOSAL, WON, Deals, Progress
+from pipeline.simulation_numbers import Numbers
 from pipeline.simulation_world import DAY, GRADES, HISTORY, Codes, Customers, Floats, Owners
 
 Values = TypeVar("Values", Floats, Codes)
@@ -53,13 +54,8 @@ class DealValues:
     owner: Codes
 
 
-def owner_column(owners: Codes) -> pa.StringArray:
-    """Return ids of sales people."""
-    return id_column("U", owners + 1, 4)
-
-
 def change_customers(
-    rng: np.random.Generator, customers: Customers, accounts: Accounts, owners: Owners
+    rng: np.random.Generator, customers: Customers, accounts: Accounts, owners: Owners, numbers: Numbers
 ) -> tuple[CustomerValues, list[Change]]:
     """Draw yearly reports, new owners and new credit grades; a grade falls after the customer has left."""
     employees, revenue, changes = _grow(rng, customers)
@@ -69,7 +65,7 @@ def change_customers(
     moved_at = customers.created + rng.random(count) * span
     moved_at = np.where((rng.random(count) < 0.15) & (moved_at < gone), moved_at, np.inf)
     owner = rng.integers(len(owners.skill), size=count)
-    owner, change = _replace("owner_id", moved_at, customers.owner, owner, owner_column)
+    owner, change = _replace("owner_id", moved_at, customers.owner, owner, numbers.owners)
     changes.append(change)
     review = np.clip(customers.grade - np.sign(customers.solvency + rng.normal(size=count)), 0, 3).astype(np.int64)
     review_at = customers.created + rng.random(count) * span
@@ -116,7 +112,7 @@ def _replace(
 
 
 def change_deals(
-    rng: np.random.Generator, deals: Deals, progress: Progress, owners: Owners
+    rng: np.random.Generator, deals: Deals, progress: Progress, owners: Owners, numbers: Numbers
 ) -> tuple[DealValues, list[Change]]:
     """Draw new offers, put-off dates and new owners; amount and date are overwritten at the close."""
     amount, changes = _change_amounts(rng, deals, progress)
@@ -126,7 +122,7 @@ def change_deals(
     at = deals.created + rng.random(count) * (ends - deals.created)
     at = np.where(rng.random(count) < 0.06, at, np.inf)
     owner = rng.integers(len(owners.skill), size=count)
-    owner, change = _replace("owner_id", at, deals.owner, owner, owner_column, "deals")
+    owner, change = _replace("owner_id", at, deals.owner, owner, numbers.owners, "deals")
     return DealValues(amount, expected, owner), [*changes, *moved, change]
 
 

@@ -1,4 +1,4 @@
-"""Lay the simulated world out as CRM tables: what a CRM shows, and when each row became known."""
+"""Lay the simulated events out as CRM tables: what a CRM shows, and when each row became known."""
 
 from collections.abc import Sequence
 
@@ -8,10 +8,10 @@ import pyarrow.compute as pc
 
 from pipeline.simulation_accounts import Orders
 from pipeline.simulation_activities import DIRECTIONS, KINDS, OUTCOMES, Activities
+from pipeline.simulation_assessments import ANSWERS, QUESTIONS, Assessments
 from pipeline.simulation_columns import (
     date_column,
     draw_known,
-    id_column,
     label_column,
     money_column,
     number_column,
@@ -20,94 +20,13 @@ from pipeline.simulation_columns import (
     time_column,
 )
 from pipeline.simulation_deals import LOST, LOST_REASONS, OPEN, PRODUCTS, STAGES, Deals, Progress
-from pipeline.simulation_history import Change, CustomerValues, DealValues, owner_column
+from pipeline.simulation_history import Change, DealValues
 from pipeline.simulation_invoices import Invoices
-from pipeline.simulation_world import (
-    DAY,
-    GRADES,
-    HISTORY,
-    INDUSTRIES,
-    REGIONS,
-    SENIORITIES,
-    SOURCES,
-    Codes,
-    Contacts,
-    Customers,
-    Floats,
-)
-
-_NAME_STARTS = ("Alder", "Ash", "Birk", "Bright", "Cedar", "Clear", "Delta", "East", "Elm", "Falk", "Fern", "Gold",
-                "Green", "Hall", "Hart", "High", "Iron", "Kern", "Lake", "Linden", "Mark", "Mill", "New", "Nord",
-                "North", "Oak", "Old", "Rein", "River", "Silver", "South", "Stein", "Stone", "Sun", "Vale", "West",
-                "White", "Wind", "Winter", "Wolf")  # fmt: skip
-_NAME_ENDS = ("bach", "berg", "bridge", "brook", "burg", "dale", "feld", "field", "ford", "gate", "hafen", "haus",
-              "hill", "land", "mark", "mere", "mont", "point", "port", "ridge", "stad", "stead", "ton", "wald", "ware",
-              "well", "werk", "wick", "wood", "worth")  # fmt: skip
-_TRADES = ("Machines", "Trading", "Logistics", "Building", "Software", "Medical", "Foods", "Services")
-_LEGAL_FORMS = ("GmbH", "Ltd", "Inc", "AG", "B.V.", "S.A.")
-_TITLES = ("Buyer", "Engineer", "Accountant", "Purchasing Manager", "Plant Manager", "Sales Manager",
-           "Director of Operations", "Finance Director", "IT Director", "CEO", "CFO", "COO")  # fmt: skip
-
-
-def customer_column(customers: Codes) -> pa.StringArray:
-    """Return ids of customers."""
-    return id_column("C", np.where(customers >= 0, customers + 1, -1), 7)
-
-
-def deal_column(deals: Codes) -> pa.StringArray:
-    """Return ids of deals."""
-    return id_column("D", np.where(deals >= 0, deals + 1, -1), 8)
-
-
-def contact_column(contacts: Codes) -> pa.StringArray:
-    """Return ids of contacts."""
-    return id_column("P", contacts + 1, 8)
-
-
-def build_customers(rng: np.random.Generator, customers: Customers, values: CustomerValues) -> pa.Table:
-    """Customers with the values of today; what they were before is in attribute_changes."""
-    created = office_time(customers.created)
-    count = len(customers)
-    starts = label_column(_NAME_STARTS, rng.integers(len(_NAME_STARTS), size=count))
-    stem = pc.binary_join_element_wise(starts, label_column(_NAME_ENDS, rng.integers(len(_NAME_ENDS), size=count)), "")
-    legal = label_column(_LEGAL_FORMS, rng.integers(len(_LEGAL_FORMS), size=count))
-    trade = label_column(_TRADES, customers.industry)
-    founded = np.floor(customers.created / DAY) - customers.age_days
-    return pa.table(
-        {
-            "customer_id": customer_column(np.arange(count)),
-            "created_at": time_column(created),
-            "known_at": time_column(draw_known(rng, "customers", created, must_be_in=True)),
-            "name": pc.binary_join_element_wise(stem, trade, legal, " "),
-            "domain": pc.binary_join_element_wise(pc.utf8_lower(stem), pc.utf8_lower(trade), "example", "."),
-            "industry": label_column(INDUSTRIES, customers.industry),
-            "region": label_column(REGIONS, customers.region),
-            "employees": number_column(values.employees),
-            "annual_revenue": money_column(values.revenue),
-            "founded_on": date_column(founded),
-            "parent_id": customer_column(customers.parent),
-            "owner_id": owner_column(values.owner),
-            "source": label_column(SOURCES, customers.source),
-            "credit_grade": label_column(GRADES, values.grade),
-        }
-    )
-
-
-def build_contacts(rng: np.random.Generator, contacts: Contacts) -> pa.Table:
-    """People at the customers."""
-    created = office_time(contacts.created)
-    count = len(contacts.customer)
-    return pa.table(
-        {
-            "contact_id": contact_column(np.arange(count)),
-            "created_at": time_column(created),
-            "known_at": time_column(draw_known(rng, "contacts", created, must_be_in=True)),
-            "customer_id": customer_column(contacts.customer),
-            "title": label_column(_TITLES, contacts.seniority * 3 + rng.integers(3, size=count)),
-            "seniority": label_column(SENIORITIES, contacts.seniority),
-            "is_decision_maker": pa.array(contacts.is_decision_maker),
-        }
-    )
+from pipeline.simulation_numbers import Numbers
+from pipeline.simulation_register import Register
+from pipeline.simulation_subscriptions import END_REASONS, PLANS, Subscriptions
+from pipeline.simulation_tickets import SEVERITIES, TICKET_KINDS, Tickets
+from pipeline.simulation_world import HISTORY, SOURCES, Codes, Floats
 
 
 def draw_closing_known(rng: np.random.Generator, progress: Progress) -> Floats:
@@ -116,7 +35,12 @@ def draw_closing_known(rng: np.random.Generator, progress: Progress) -> Floats:
 
 
 def build_deals(
-    rng: np.random.Generator, deals: Deals, progress: Progress, values: DealValues, closing_known: Floats
+    rng: np.random.Generator,
+    deals: Deals,
+    progress: Progress,
+    values: DealValues,
+    closing_known: Floats,
+    numbers: Numbers,
 ) -> pa.Table:
     """Deals with the values of today, their stage among them."""
     created = office_time(deals.created)
@@ -124,13 +48,13 @@ def build_deals(
     reason = np.where(progress.outcome == LOST, reason, -1)
     return pa.table(
         {
-            "deal_id": deal_column(np.arange(len(deals))),
+            "deal_id": numbers.deals(np.arange(len(deals))),
             "created_at": time_column(created),
             "known_at": time_column(draw_known(rng, "deals", created, must_be_in=True)),
-            "customer_id": customer_column(deals.customer),
+            "customer_id": numbers.customers(deals.customer),
             "source": label_column(SOURCES, deals.source),
             "product": label_column(PRODUCTS, deals.product),
-            "owner_id": owner_column(values.owner),
+            "owner_id": numbers.owners(values.owner),
             "amount": money_column(values.amount),
             "expected_close_on": date_column(values.expected_day),
             "stage": label_column((*STAGES, "won", "lost"), _stage_today(progress)),
@@ -146,14 +70,14 @@ def _stage_today(progress: Progress) -> Codes:
     return np.where(progress.outcome == OPEN, progress.stage, len(STAGES) - 1 + progress.outcome)
 
 
-def build_stage_changes(rng: np.random.Generator, progress: Progress) -> pa.Table:
+def build_stage_changes(rng: np.random.Generator, progress: Progress, numbers: Numbers) -> pa.Table:
     """Every stage a deal entered while it was open, the first at its creation."""
     moves = progress.moves
     order = np.argsort(moves.occurred, kind="stable")
     occurred = office_time(moves.occurred[order])
     return pa.table(
         {
-            "deal_id": deal_column(moves.deal[order]),
+            "deal_id": numbers.deals(moves.deal[order]),
             "occurred_at": time_column(occurred),
             "known_at": time_column(draw_known(rng, "stage_changes", occurred, must_be_in=True)),
             "stage": label_column(STAGES, moves.stage[order]),
@@ -170,39 +94,45 @@ def _entered(rng: np.random.Generator, name: str, occurred: Floats) -> tuple[Cod
     return order[keep], moved[keep], known[keep]
 
 
-def build_activities(rng: np.random.Generator, activities: Activities, authors: tuple[Codes, Codes]) -> pa.Table:
+def build_activities(
+    rng: np.random.Generator,
+    activities: Activities,
+    authors: tuple[Codes, Codes],
+    register: Register,
+    numbers: Numbers,
+) -> pa.Table:
     """Calls, mails, meetings and support requests; `authors` are the owners of customers and of deals."""
     rows, occurred, known = _entered(rng, "activities", activities.occurred)
-    deal, direction = activities.deal[rows], activities.direction[rows]
+    deal, direction, customer = activities.deal[rows], activities.direction[rows], activities.customer[rows]
     of_customer, of_deal = authors
-    author = np.where(deal >= 0, of_deal[np.maximum(deal, 0)], of_customer[activities.customer[rows]])
-    contact = activities.contact[rows]
+    author = np.where(deal >= 0, of_deal[np.maximum(deal, 0)], of_customer[customer])
+    held = register.holder(rng, customer, activities.occurred[rows], known)
     return pa.table(
         {
-            "activity_id": id_column("A", np.arange(1, len(rows) + 1), 9),
+            "activity_id": numbers.rows("activities", np.arange(len(rows))),
             "occurred_at": time_column(occurred),
             "known_at": time_column(known),
-            "customer_id": customer_column(activities.customer[rows]),
-            "deal_id": deal_column(deal),
-            "contact_id": contact_column(contact),
+            "customer_id": numbers.customers(np.where(deal >= 0, customer, held)),
+            "deal_id": numbers.deals(deal),
+            "contact_id": numbers.contacts(activities.contact[rows]),
             "kind": label_column(KINDS, activities.kind[rows]),
             "direction": label_column(DIRECTIONS, direction),
             "outcome": label_column(OUTCOMES, activities.outcome[rows]),
             "duration_s": number_column(activities.duration_s[rows], ~activities.has_duration[rows]),
-            "author": label_column(owner_column(np.arange(author.max() + 1)), np.where(direction == 0, author, -1)),
+            "author": numbers.owners(np.where(direction == 0, author, -1)),
         }
     )
 
 
-def build_orders(rng: np.random.Generator, orders: Orders) -> pa.Table:
+def build_orders(rng: np.random.Generator, orders: Orders, numbers: Numbers) -> pa.Table:
     """Orders and returns."""
     rows, occurred, known = _entered(rng, "orders", orders.occurred)
     return pa.table(
         {
-            "order_id": id_column("R", np.arange(1, len(rows) + 1), 8),
+            "order_id": numbers.rows("orders", np.arange(len(rows))),
             "occurred_at": time_column(occurred),
             "known_at": time_column(known),
-            "customer_id": customer_column(orders.customer[rows]),
+            "customer_id": numbers.customers(orders.customer[rows]),
             "amount": money_column(orders.amount[rows]),
             "cost": money_column(orders.cost[rows]),
             "product": label_column(PRODUCTS, orders.product[rows]),
@@ -211,29 +141,107 @@ def build_orders(rng: np.random.Generator, orders: Orders) -> pa.Table:
     )
 
 
-def build_invoices(rng: np.random.Generator, invoices: Invoices) -> pa.Table:
-    """Invoices with what was paid, and known to be paid, by the clock."""
-    rows, occurred, known = _entered(rng, "invoices", invoices.occurred)
-    paid = office_time(invoices.paid[rows])
-    paid_known = np.maximum(draw_known(rng, "invoices.paid_at", paid), known)
+def build_invoices(rng: np.random.Generator, invoices: Invoices, numbers: Numbers) -> pa.Table:
+    """Invoices with what was paid or written off, and known to be, by the clock.
+
+    `paid_amount` is what `paid_at` brought; where it is less than `amount`, the rest is billed again, and
+    `remainder_of` of that invoice is the id of the first one.
+    """
+    is_in = (invoices.occurred < HISTORY) & (invoices.known < HISTORY)
+    rows = np.argsort(invoices.occurred, kind="stable")
+    rows = rows[is_in[rows]]
+    place = np.full(len(is_in), -1)
+    place[rows] = np.arange(len(rows))
+    rest_of, known, paid_known = invoices.rest_of[rows], invoices.known[rows], invoices.paid_known[rows]
     is_paid = paid_known < HISTORY
+    written_off = office_time(invoices.written_off[rows])
+    lost_known = np.maximum(draw_known(rng, "invoices.written_off_at", written_off), known)
+    is_lost = lost_known < HISTORY
     return pa.table(
         {
-            "invoice_id": id_column("I", np.arange(1, len(rows) + 1), 8),
-            "occurred_at": time_column(occurred),
+            "invoice_id": numbers.rows("invoices", np.arange(len(rows))),
+            "occurred_at": time_column(office_time(invoices.occurred[rows])),
             "known_at": time_column(known),
-            "customer_id": customer_column(invoices.customer[rows]),
+            "customer_id": numbers.customers(invoices.customer[rows]),
             "amount": money_column(invoices.amount[rows]),
             "due_at": planned_column(office_time(invoices.due[rows])),
-            "paid_at": time_column(np.where(is_paid, paid, np.inf)),
+            "paid_at": time_column(np.where(is_paid, office_time(invoices.paid[rows]), np.inf)),
             "paid_at_known_at": time_column(np.where(is_paid, paid_known, np.inf)),
-            "written_off_at": time_column(office_time(invoices.written_off[rows])),
+            "paid_amount": money_column(invoices.paid_amount[rows], ~is_paid),
+            "written_off_at": time_column(np.where(is_lost, written_off, np.inf)),
+            "written_off_at_known_at": time_column(np.where(is_lost, lost_known, np.inf)),
+            "remainder_of": numbers.rows("invoices", np.where(rest_of >= 0, place[np.maximum(rest_of, 0)], -1)),
+        }
+    )
+
+
+def build_tickets(rng: np.random.Generator, tickets: Tickets, register: Register, numbers: Numbers) -> pa.Table:
+    """Tickets with what was closed, and known to be, by the clock."""
+    rows, occurred, known = _entered(rng, "tickets", tickets.occurred)
+    closed = office_time(tickets.closed[rows])
+    closed_known = np.maximum(draw_known(rng, "tickets.closed_at", closed), known)
+    is_closed = closed_known < HISTORY
+    said = tickets.satisfaction[rows]
+    held = register.holder(rng, tickets.customer[rows], tickets.occurred[rows], known)
+    return pa.table(
+        {
+            "ticket_id": numbers.rows("tickets", np.arange(len(rows))),
+            "occurred_at": time_column(occurred),
+            "known_at": time_column(known),
+            "customer_id": numbers.customers(held),
+            "kind": label_column(TICKET_KINDS, tickets.kind[rows]),
+            "severity": label_column(SEVERITIES, tickets.severity[rows]),
+            "closed_at": time_column(np.where(is_closed, closed, np.inf)),
+            "closed_at_known_at": time_column(np.where(is_closed, closed_known, np.inf)),
+            "satisfaction": pa.array(said.astype(np.float64), mask=~is_closed | (said == 0)),
+        }
+    )
+
+
+def build_subscriptions(rng: np.random.Generator, subscriptions: Subscriptions, numbers: Numbers) -> pa.Table:
+    """Subscriptions with the plan, the price and the renewal of today."""
+    started, ended = office_time(subscriptions.started), office_time(subscriptions.ended)
+    ended_known = draw_known(rng, "subscriptions.ended_at", ended, must_be_in=True)
+    return pa.table(
+        {
+            "subscription_id": numbers.rows("subscriptions", np.arange(len(started))),
+            "occurred_at": time_column(started),
+            "known_at": time_column(draw_known(rng, "subscriptions", started, must_be_in=True)),
+            "customer_id": numbers.customers(subscriptions.customer),
+            "plan": label_column(PLANS, subscriptions.plan),
+            "mrr": money_column(subscriptions.mrr),
+            "renews_on": date_column(subscriptions.renews_day),
+            "ended_at": time_column(ended),
+            "ended_at_known_at": time_column(ended_known),
+            "end_reason": label_column(END_REASONS, subscriptions.end_reason),
+        }
+    )
+
+
+def build_assessments(rng: np.random.Generator, assessments: Assessments, numbers: Numbers) -> pa.Table:
+    """What sales people answered about deals and customers."""
+    rows, occurred, known = _entered(rng, "assessments", assessments.occurred)
+    deal, customer = assessments.deal[rows], assessments.customer[rows]
+    of_deal = pa.array(deal >= 0)
+    return pa.table(
+        {
+            "occurred_at": time_column(occurred),
+            "known_at": time_column(known),
+            "entity": label_column(("customer", "deal"), (deal >= 0).astype(np.int64)),
+            "entity_id": pc.if_else(of_deal, numbers.deals(deal), numbers.customers(customer)),
+            "question": label_column(QUESTIONS, assessments.question[rows]),
+            "answer": label_column(ANSWERS, assessments.answer[rows]),
+            "author": numbers.owners(assessments.author[rows]),
         }
     )
 
 
 def build_attribute_changes(
-    rng: np.random.Generator, changes: Sequence[Change], progress: Progress, closing_known: Floats
+    rng: np.random.Generator,
+    changes: Sequence[Change],
+    progress: Progress,
+    closing_known: Floats,
+    numbers: Numbers,
 ) -> pa.Table:
     """The field history; what was overwritten at a close is not known before the close is."""
     occurred = np.concatenate([change.occurred for change in changes])
@@ -250,13 +258,9 @@ def build_attribute_changes(
         "occurred_at": time_column(moved),
         "known_at": time_column(known),
         "table_name": pa.concat_arrays([pa.repeat(change.table, len(change.entity)) for change in changes]),
-        "entity_id": pa.concat_arrays([_entity_column(change) for change in changes]),
+        "entity_id": pa.concat_arrays([numbers.entities(change.table, change.entity) for change in changes]),
         "field": pa.concat_arrays([pa.repeat(change.field, len(change.entity)) for change in changes]),
         "old_value": pa.concat_arrays([change.old for change in changes]),
         "new_value": pa.concat_arrays([change.new for change in changes]),
     }
     return pa.table({name: column.take(pa.array(order)) for name, column in columns.items()})
-
-
-def _entity_column(change: Change) -> pa.StringArray:
-    return deal_column(change.entity) if change.table == "deals" else customer_column(change.entity)

@@ -30,7 +30,7 @@ def test_every_step_is_told_with_the_seconds_since_the_beginning(demo_answer: tu
     steps = re.findall(r"^\[ *\d+\.\d s\] (.*)$", demo_answer[1].out, re.MULTILINE)
     expected = [
         f"simulated a CRM of {CUSTOMERS} customers into crm.db",
-        r"extracted [\d,]+ rows of 8 tables, data until 2025-06-30 22:00:00 \(UTC\)",
+        r"extracted [\d,]+ rows of 11 tables, data until 2025-06-30 22:00:00 \(UTC\)",
         "registered version 1 of small-conversion as champion",
         "registered version 1 of small-churn as champion",
         r"scored \d+ open deals and customers as run score-20250630-[0-9a-f]{12}",
