@@ -36,7 +36,6 @@ _FAMILIES = {
 }
 _SAFE = {("text", "text"), ("whole", "number"), ("float", "number"), ("decimal", "number"), ("bool", "flag")}
 _SAFE |= {(family, "text") for family in ("whole", "float", "decimal", "bool", "date", "time", "moment")}
-_SAFE |= {(family, kind) for family in ("date", "time", "moment") for kind in ("time", "date")}
 
 
 def family(duck_type: str) -> str:
@@ -103,10 +102,9 @@ def cast(column: str, duck_type: str, kind: ColumnType, zone: str, is_id: bool =
         column, duck_type = f"CAST({column} AS VARCHAR)", "VARCHAR"
     if kind == "text":
         return _text(column, source, is_id)
-    if kind == "time":
-        return _time(column, source, zone)
-    if kind == "date":
-        return _date(column, source, zone)
+    if kind in ("time", "date"):
+        moment = _time(column, source, zone) if kind == "time" else _date(column, source, zone)
+        return moment and f"CASE WHEN {_is_finite(column, source)} THEN {moment} END"
     if source in ("date", "time", "moment", "other"):
         return None
     value = delivered(column, duck_type)
@@ -191,6 +189,11 @@ def _day_end(day: str, zone: str) -> str:
 
 def _is_day(column: str) -> str:
     return f"length(trim({column})) <= 10"
+
+
+def _is_finite(column: str, source: str) -> str:
+    """Return the condition that a moment is not infinite, which PostgreSQL and DuckDB both know."""
+    return f"NOT contains(lower({column}), 'inf')" if source == "text" else f"isfinite({column})"
 
 
 def _time(column: str, source: str, zone: str) -> str | None:

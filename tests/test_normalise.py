@@ -161,7 +161,7 @@ def test_only_a_day_has_a_start():
 
 def test_casts_that_cannot_fail_are_known():
     assert not can_fail("BIGINT", "number")
-    assert not can_fail("TIMESTAMP", "time")
+    assert can_fail("TIMESTAMP", "time")  # infinity
     assert can_fail("VARCHAR", "time")
     assert can_fail("DOUBLE", "integer")
 
@@ -174,3 +174,15 @@ def test_nan_and_blank_text_are_no_values():
             delivered("3", "INTEGER"),
         )
         assert connection.execute(f"SELECT {', '.join(expressions)}").fetchone() == (None, None, 3)
+
+
+@pytest.mark.parametrize("kind", ["time", "date"])
+@pytest.mark.parametrize("typed", ["TEXT", "DATE", "TIMESTAMP", "TIMESTAMPTZ"])
+@pytest.mark.parametrize("value", ["infinity", "-Infinity"])
+def test_an_infinite_moment_is_none(kind, typed, value):
+    duck_type = {"TEXT": "VARCHAR", "TIMESTAMPTZ": "TIMESTAMP WITH TIME ZONE"}.get(typed, typed)
+    expression = cast("x", duck_type, kind, "Europe/Berlin")
+    with duckdb.connect() as connection:
+        rows = connection.execute(f"SELECT {expression} FROM (SELECT CAST('{value}' AS {typed}) AS x)").fetchall()
+    assert rows == [(None,)]
+    assert can_fail(duck_type, kind)
