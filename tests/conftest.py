@@ -9,6 +9,7 @@ from typing import Any
 
 import pyarrow as pa
 import pytest
+from postgres_server import postgres, postgres_server  # noqa: F401  (fixtures)
 from small_crm import CUSTOMERS, SIMPLE, Answer, World, copy_world, only_candidates, write_configs
 
 from features.tables import TABLES, CrmTables, load_tables
@@ -109,16 +110,17 @@ def extract_world(
     data_end: str = "2024-07-01",
     dry_run: bool = False,
     config: Mapping[str, Any] | None = None,
+    options: Mapping[str, bool] | None = None,
     **tables: Rows,
 ) -> ExtractReport:
-    """Extract literal tables into `state`/world/tables; as in `make_tables`."""
+    """Extract literal tables into `state`/world/tables; as in `make_tables`, with options of `extract`."""
     delivered = {name: read_rows(name, rows) for name, rows in tables.items()}
     own = mappings or {}
     complete = {
         name: {**_all_static(name, rows, own.get(name, {})), **own.get(name, {})} for name, rows in delivered.items()
     }
     made = make_config(state, complete, data_end=data_end, **(config or {}))
-    return extract(made, source=MemorySource(delivered, made.source.data_end), dry_run=dry_run)
+    return extract(made, source=MemorySource(delivered, made.source.data_end), dry_run=dry_run, **(options or {}))
 
 
 def _all_static(name: str, rows: pa.Table, mapping: Mapping[str, Any]) -> dict[str, Any]:

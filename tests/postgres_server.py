@@ -9,13 +9,13 @@ import tempfile
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
+from functools import cached_property
 from itertools import count
 from pathlib import Path
 from typing import Any
 
 import pytest
-from sqlalchemy import URL, create_engine
-from sqlalchemy.pool import NullPool
+from sqlalchemy import URL, Engine, create_engine
 
 OWNER = "owner"
 ZONE = "Asia/Shanghai"
@@ -41,60 +41,57 @@ rm -rf "$2"
 """
 
 
-class ServerMissing(Exception):
+class ServerMissingError(Exception):
     """PostgreSQL is not installed, or cannot be run by this user."""
 
 
 @dataclass(frozen=True)
-class Server:
-    """A running server; `url` is that of its owner."""
-
-    url: URL
-    folder: Path
-
-    def execute(self, statement: str, parameters: Sequence[Any] = (), database: str | None = None) -> list[Any]:
-        """Run one statement as the owner, each in a transaction of its own."""
-        url = self.url.set(database=database) if database else self.url
-        engine = create_engine(url, poolclass=NullPool, isolation_level="AUTOCOMMIT")
-        with engine.connect() as connection:
-            result = connection.exec_driver_sql(statement, tuple(parameters))
-            return [tuple(row) for row in result] if result.returns_rows else []
-
-
-@dataclass(frozen=True)
 class Database:
-    """One database of a server, for one test."""
+    """One database of a running server, and its owner's password."""
 
-    server: Server
-    name: str
+    address: URL
 
     @property
     def url(self) -> str:
-        """URL with the password, as a deployment would have it in its environment."""
-        return self.server.url.set(drivername="postgresql", database=self.name).render_as_string(hide_password=False)
+        """URL with the password, as a deployment has it in its environment."""
+        return self.address.set(drivername="postgresql").render_as_string(hide_password=False)
 
     @property
     def password(self) -> str:
-        """Password of the owner: what must never be shown."""
-        return str(self.server.url.password)
-
-    def execute(self, statement: str, parameters: Sequence[Any] = ()) -> list[Any]:
-        """Run one statement as the owner of the database, as another program would."""
-        return self.server.execute(statement, parameters, self.name)
+        """What must never be shown."""
+        return str(self.address.password)
 
     def url_of(self, role: str, password: str) -> str:
         """URL for another role."""
-        url = self.server.url.set(drivername="postgresql", database=self.name, username=role, password=password)
-        return url.render_as_string(hide_password=False)
+        return Database(self.address.set(username=role, password=password)).url
+
+    def on(self, name: str) -> "Database":
+        """Another database of the same server."""
+        return Database(self.address.set(database=name))
+
+    def execute(self, statement: str, parameters: Sequence[Any] = ()) -> list[Any]:
+        """Run one statement as the owner, as another program would: committed at once."""
+        with self.engine.connect() as connection:
+            result = connection.exec_driver_sql(statement, tuple(parameters))
+            return [tuple(row) for row in result] if result.returns_rows else []
+
+    @cached_property
+    def engine(self) -> Engine:
+        """The owner's connection."""
+        return create_engine(self.address, isolation_level="AUTOCOMMIT", pool_pre_ping=True)
+
+    def close(self) -> None:
+        """Close the owner's connection."""
+        self.engine.dispose()
 
 
 @contextmanager
-def run_server(place: Path | None = None, **settings: str) -> Iterator[Server]:
+def run_server(place: Path | None = None, **settings: str) -> Iterator[Database]:
     """Start a server in a folder of its own below `place`; stop it at the end and remove the folder.
 
     Raises
     ------
-    ServerMissing
+    ServerMissingError
         If PostgreSQL is not installed, or we are root and there is no user `postgres` to run it.
 
     """
@@ -118,9 +115,9 @@ def run_server(place: Path | None = None, **settings: str) -> Iterator[Server]:
         try:
             if keeper.stdout.readline() != "ready\n":
                 raise RuntimeError((folder / "log").read_text())
-            yield Server(
-                URL.create("postgresql+pg8000", OWNER, password, "127.0.0.1", port, "postgres"), folder / "data"
-            )
+            server = Database(URL.create("postgresql+pg8000", OWNER, password, "127.0.0.1", port, "postgres"))
+            yield server
+            server.close()
         finally:
             keeper.communicate()
     finally:
@@ -151,7 +148,7 @@ def _find_programs() -> Path:
     for folder in found:
         if (folder / "initdb").is_file() and (folder / "pg_ctl").is_file():
             return folder
-    raise ServerMissing("PostgreSQL is not installed (Debian: apt-get install postgresql)")
+    raise ServerMissingError("PostgreSQL is not installed (Debian: apt-get install postgresql)")
 
 
 def _user() -> str | None:
@@ -163,7 +160,7 @@ def _user() -> str | None:
     try:
         return pwd.getpwnam("postgres").pw_name
     except KeyError:
-        raise ServerMissing("PostgreSQL cannot be run by root, and there is no user 'postgres'") from None
+        raise ServerMissingError("PostgreSQL cannot be run by root, and there is no user 'postgres'") from None
 
 
 def _as(user: str | None) -> dict[str, Any]:
@@ -177,12 +174,12 @@ def _free_port() -> int:
 
 
 @pytest.fixture(scope="session")
-def postgres_server() -> Iterator[Server]:
+def postgres_server() -> Iterator[Database]:
     """A server for the whole session; tests that need it are skipped where PostgreSQL is not installed."""
     try:
         with run_server() as server:
             yield server
-    except ServerMissing as missing:
+    except ServerMissingError as missing:
         pytest.skip(f"{missing}; this test needs a real server")
 
 
@@ -190,9 +187,11 @@ _NUMBERS = count(1)
 
 
 @pytest.fixture
-def postgres(postgres_server: Server) -> Iterator[Database]:
+def postgres(postgres_server: Database) -> Iterator[Database]:
     """An empty database with a name of its own."""
     name = f"test_{next(_NUMBERS)}"
     postgres_server.execute(f"CREATE DATABASE {name}")
-    yield Database(postgres_server, name)
+    database = postgres_server.on(name)
+    yield database
+    database.close()
     postgres_server.execute(f"DROP DATABASE {name} WITH (FORCE)")

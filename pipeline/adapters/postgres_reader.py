@@ -15,6 +15,7 @@ from pipeline.errors import ConfigError, CrmError
 from pipeline.postgres import EXTRA, find_state, is_away, make_uri
 
 _CUT_OFF = ("server closed", "terminating", "canceling", "connection", "could not receive")
+_READ_ONLY = "25006"
 _SINCE = "leadsieve.since"
 
 
@@ -69,7 +70,7 @@ class PostgresReader:
                     is_empty = False
                     yield to_batch(schema, batch.columns)
                 if is_empty:
-                    yield to_batch(schema, schema.empty_table().combine_chunks().columns)
+                    yield to_batch(schema, [column.combine_chunks() for column in schema.empty_table().columns])
         except self._errors as error:
             raise self._explain(place, error) from None
 
@@ -86,8 +87,8 @@ class PostgresReader:
     def _explain(self, place: str, error: BaseException) -> ConfigError | CrmError:
         """Tell a SELECT that is wrong from a database that does not answer."""
         said, state = describe_error(error, self._url), find_state(error)
-        is_lost = is_away(state) if state else "ERROR" not in str(error) or any(words in said for words in _CUT_OFF)
-        if is_lost:
+        is_lost = "ERROR" not in str(error) or any(words in said for words in _CUT_OFF)
+        if (is_away(state) and state != _READ_ONLY) if state else is_lost:
             where = describe_place(self._url)
             return CrmError(f"{where} stopped answering: {said}. Nothing was changed; run this again.")
         if state == "42501":

@@ -11,6 +11,7 @@ import pyarrow.compute as pc
 
 _TYPE, _DIGITS = b"POSTGRESQL:type", b"POSTGRESQL:typmod"
 _WIDEST = pa.decimal128(38, 18)
+_TOO_LARGE = "^-?[0-9]{21}"
 _FIRST_DAY = -2_440_588  # 4714-11-24 BC, the first that PostgreSQL knows, in days since 1970
 _DAY = 86_400_000_000
 _MINUS = {"time": -9_222_425_352_054_775_808, "date": -2_147_472_691}
@@ -73,13 +74,16 @@ def _to_decimals(field: pa.Field, texts: pa.Array) -> pa.Array:
 
     A column without declared digits keeps 18 after the point, which are more than any cast keeps.
     """
+    kind = _decimal_type(field)
+    if kind == _WIDEST and pc.any(pc.match_substring_regex(texts, _TOO_LARGE)).as_py():  # the cast would overflow
+        return texts
     try:
-        return texts.cast(_decimal_type(field))
+        return texts.cast(kind)
     except pa.ArrowInvalid:
         texts = pc.if_else(pc.equal(texts, "nan"), None, texts)
         texts = pc.replace_substring_regex(texts, r"^(-?[0-9]*\.[0-9]{18})[0-9]+$", r"\1")
     try:
-        return texts.cast(_decimal_type(field))
+        return texts.cast(kind)
     except pa.ArrowInvalid:
         return texts  # infinite, or of more digits than any column of numbers holds
 
