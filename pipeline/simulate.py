@@ -8,7 +8,7 @@ same tables, and dirt or planted leaks change nothing else.
 """
 
 from collections import Counter
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from types import MappingProxyType
 
@@ -26,7 +26,7 @@ from pipeline.simulation_register import draw_register
 from pipeline.simulation_sql import write_sql
 from pipeline.simulation_world import NOW
 
-__all__ = ["EVENT_TABLES", "Part", "Plan", "simulate_crm", "simulate_parts", "write_files", "write_sql"]
+__all__ = ["EVENT_TABLES", "Part", "Plan", "join_parts", "simulate_crm", "simulate_parts", "write_files", "write_sql"]
 
 MOST_EVENTS = 10_000
 """More events per customer are taken for a slip of the pen."""
@@ -123,9 +123,16 @@ def simulate_crm(customers: int, seed: int, **options: float | bool | None) -> d
     '2025-06-30 22:00:00'
 
     """
-    parts = [part.tables for part in simulate_parts(Plan(customers, seed, **options))]  # type: ignore[arg-type]
-    names = {name: None for tables in parts for name in tables}
-    return {name: pa.concat_tables([tables[name] for tables in parts if name in tables]) for name in names}
+    return join_parts(simulate_parts(Plan(customers, seed, **options)))  # type: ignore[arg-type]
+
+
+def join_parts(parts: Iterable[Part]) -> dict[str, pa.Table]:
+    """Return the tables of all parts as one, each in the order of its parts."""
+    tables: dict[str, list[pa.Table]] = {}
+    for part in parts:
+        for name, table in part.tables.items():
+            tables.setdefault(name, []).append(table)
+    return {name: pa.concat_tables(several) for name, several in tables.items()}
 
 
 def simulate_parts(plan: Plan) -> Iterator[Part]:

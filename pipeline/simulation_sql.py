@@ -174,5 +174,5 @@ def _plain(column: pa.ChunkedArray) -> pa.ChunkedArray:
     if pa.types.is_date(column.type):
         return column.cast(pa.string())
     if pa.types.is_decimal(column.type):
-        return column.cast(pa.float64())
+        return column.cast(pa.string()).cast(pa.float64())  # a cast of its own is not to the nearest
     return column.cast(pa.int64()) if pa.types.is_boolean(column.type) else column

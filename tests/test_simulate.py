@@ -260,7 +260,9 @@ def test_a_write_that_breaks_off_leaves_the_earlier_simulation(tables, tmp_path,
     other = simulate_crm(60, seed=1) | {"orders": pa.table({"order_id": ["R1"], "amount": [{"no": "SQL type"}]})}
     with pytest.raises(CrmError, match=r"failed while writing the simulated tables.*run the same command again"):
         write_sql(other, tmp_path / "crm.db", force=True)
-    monkeypatch.setattr("pyarrow.parquet.write_table", Mock(side_effect=OSError(28, "No space left on device")))
+    monkeypatch.setattr(
+        "pyarrow.parquet.ParquetWriter.write_table", Mock(side_effect=OSError(28, "No space left on device"))
+    )
     with pytest.raises(ConfigError, match=r"cannot be written \(No space left on device\)"):
         write_files(other, tmp_path / "out", force=True)
     connection = sqlite3.connect(tmp_path / "crm.db")
