@@ -9,7 +9,9 @@ from typing import Any, cast
 from sqlalchemy import URL, ClauseElement, Connection, Engine, Executable, create_engine, event, make_url
 from sqlalchemy.exc import (
     ArgumentError,
+    DataError,
     DBAPIError,
+    IntegrityError,
     InterfaceError,
     NoSuchModuleError,
     OperationalError,
@@ -145,6 +147,17 @@ def describe_error(error: BaseException, url: URL) -> str:
         if len(secret) > 2:
             text = text.replace(secret, "***")
     return text[:300]
+
+
+def is_refusal(error: DBAPIError) -> bool:
+    """Whether a database refused a value: wrong for its type, or for a constraint."""
+    state = postgres.find_state(error)
+    return postgres.is_refusal(state) if state else isinstance(error, IntegrityError | DataError)
+
+
+def lacks_right(error: DBAPIError) -> bool:
+    """Whether the account may not do what it tried."""
+    return postgres.find_state(error) == "42501"
 
 
 def may_pass(error: DBAPIError) -> bool:

@@ -3,11 +3,11 @@
 from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from typing import Any
 
-from sqlalchemy import ColumnElement, Connection, bindparam, column, delete, insert, select, table, update
+from sqlalchemy import ColumnElement, Connection, TableClause, bindparam, column, delete, insert, select, table, update
 from sqlalchemy.types import TypeEngine
 
 from pipeline.adapters.sql_types import make_bindable, to_key, to_plain, to_record_id, to_stored
-from pipeline.adapters.target import FieldWrite, Status, TargetTable, Value, WriteResult
+from pipeline.adapters.target import FieldWrite, Status, Value, WriteResult
 from pipeline.database import execute_many
 from pipeline.errors import ConfigError
 
@@ -22,8 +22,10 @@ class SqlTable:
 
     Parameters
     ----------
-    target : TargetTable
-        Table and key.
+    key : str
+        Column that identifies its records.
+    place : TableClause
+        Name and schema of the table.
     types : mapping of str to type
         Declared type of every column.
     is_sqlite : bool
@@ -31,12 +33,12 @@ class SqlTable:
 
     """
 
-    def __init__(self, target: TargetTable, types: Mapping[str, TypeEngine[Any]], is_sqlite: bool) -> None:
-        self._name = target.name
+    def __init__(self, key: str, place: TableClause, types: Mapping[str, TypeEngine[Any]], is_sqlite: bool) -> None:
+        self._name = place.fullname
         self._to_plain: Callable[[Any], Value] | None = None if is_sqlite else to_plain
         columns = [column(name, make_bindable(declared, is_sqlite)) for name, declared in types.items()]
-        self._table = table(target.name, *columns)
-        self._key = self._table.c[target.key]
+        self._table = table(place.name, *columns, schema=place.schema)
+        self._key = self._table.c[key]
 
     def read(self, connection: Connection, ids: Iterable[str], fields: Sequence[str], lock: bool = False) -> Records:
         """Read fields of records, and lock them for the transaction where the database locks records.
@@ -52,7 +54,7 @@ class SqlTable:
         wanted = self._key.in_(bindparam("leadsieve_keys", expanding=True))
         query = select(self._key, *columns).where(wanted)
         if lock:
-            query = query.with_for_update()
+            query = query.with_for_update(key_share=True)  # others may go on referring to these records
         found: Records = {}
         for start in range(0, len(keys), READ_ROWS):
             for key, *values in connection.execute(query, {"leadsieve_keys": keys[start : start + READ_ROWS]}):

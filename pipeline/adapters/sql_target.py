@@ -2,22 +2,40 @@
 
 import time
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
 from functools import partial
 from typing import Any, TypeVar
 
-from sqlalchemy import Column, Engine, MetaData, Table, inspect
-from sqlalchemy.exc import DataError as SqlDataError
-from sqlalchemy.exc import DBAPIError, IntegrityError, OperationalError
+from sqlalchemy import Column, Engine, Inspector, MetaData, Table, inspect, table
+from sqlalchemy.exc import DBAPIError
 from sqlalchemy.types import TypeEngine
 
 from pipeline.adapters.sql_table import Records, SqlTable
-from pipeline.adapters.sql_types import describe_type, make_type
+from pipeline.adapters.sql_types import base_type, describe_type, make_type
 from pipeline.adapters.target import Capabilities, FieldKind, FieldWrite, TargetField, TargetTable, WriteResult
-from pipeline.database import answering, check_file, describe_error, describe_place, lacks_file, writing
+from pipeline.database import (
+    answering,
+    check_file,
+    describe_error,
+    describe_place,
+    is_refusal,
+    lacks_file,
+    lacks_right,
+    may_pass,
+    writing,
+)
 from pipeline.errors import ConfigError
 from pipeline.field_values import nearest
 
 Result = TypeVar("Result")
+
+
+@dataclass(frozen=True)
+class _Place:
+    """Where a table is: in a schema, or in the one that the connection looks into first."""
+
+    schema: str | None
+    name: str
 
 
 class SqlTarget:
@@ -26,7 +44,7 @@ class SqlTarget:
     A batch is one transaction: its records are read (and locked, where the database can), those that
     still have the expected old values are updated, all are read back, and only then is it committed.
     Names of tables and columns are looked up in the database's catalogue and quoted; values are
-    parameters.
+    parameters. `crm.deals` is table `deals` of schema `crm`, unless there is a table of that whole name.
 
     Parameters
     ----------
@@ -54,6 +72,7 @@ class SqlTarget:
         self._waits = tuple(waits)
         self._wait = wait
         self._tables: dict[TargetTable, dict[str, TypeEngine[Any]]] = {}
+        self._places: dict[TargetTable, _Place] = {}
 
     def close(self) -> None:
         """Close all connections."""
@@ -98,10 +117,20 @@ class SqlTarget:
                 try:
                     return action()
                 except DBAPIError as error:
-                    if not (isinstance(error, OperationalError) or error.connection_invalidated):
+                    if lacks_right(error):
+                        raise self._explain_right(doing, error) from None
+                    if not (may_pass(error) or error.connection_invalidated):
                         raise
                 self._wait(seconds)
             return action()
+
+    def _explain_right(self, doing: str, error: DBAPIError) -> ConfigError:
+        """Say what the account of the write-back lacks."""
+        place, said = describe_place(self._engine.url), describe_error(error, self._engine.url)
+        return ConfigError(
+            f"write_back: {place} refused {doing}: {said}. Grant its account SELECT on the key and the fields, and "
+            "UPDATE on the fields."
+        )
 
     def _read(self, target: TargetTable, ids: Sequence[str], fields: Sequence[str]) -> Records:
         """Records in one transaction; a table of our own that is not there yet has none."""
@@ -117,13 +146,17 @@ class SqlTarget:
         try:
             with writing(self._engine).begin() as connection:
                 return self._open(target).write(connection, writes)
-        except (IntegrityError, SqlDataError) as error:
+        except DBAPIError as error:
+            if not is_refusal(error):
+                raise
             message = describe_error(error, self._engine.url)
             return [WriteResult(write.record_id, write.field, "rejected", message) for write in writes]
 
     def _open(self, target: TargetTable) -> SqlTable:
         """Return a table as the catalogue has it."""
-        return SqlTable(target, self._read_types(target), self._engine.dialect.name == "sqlite")
+        types, place = self._read_types(target), self._places[target]
+        is_sqlite = self._engine.dialect.name == "sqlite"
+        return SqlTable(target.key, table(place.name, schema=place.schema), types, is_sqlite)
 
     def _read_types(self, target: TargetTable) -> dict[str, TypeEngine[Any]]:
         """Column types of a table, read from the catalogue once."""
@@ -131,8 +164,9 @@ class SqlTarget:
             return self._tables[target]
         if not self._exists(target):
             return self._own_types(target)
-        columns = inspect(self._engine).get_columns(target.name)
-        return self._tables.setdefault(target, {entry["name"]: entry["type"] for entry in columns})
+        place = self._places[target]
+        columns = inspect(self._engine).get_columns(place.name, place.schema)
+        return self._tables.setdefault(target, {entry["name"]: base_type(entry["type"]) for entry in columns})
 
     def _own_types(self, target: TargetTable) -> dict[str, TypeEngine[Any]]:
         """Column types that a table of our own gets when it is made."""
@@ -141,20 +175,33 @@ class SqlTarget:
 
     def _exists(self, target: TargetTable) -> bool:
         """Whether a table is there; one that is neither there nor our own is an error."""
-        if target in self._tables:
+        if target in self._places:
             return True
         if target in self._own and lacks_file(self._engine.url):  # looking into it would make it
             return False
-        names = inspect(self._engine).get_table_names()
-        if target.name not in names and target not in self._own:
-            hint = nearest(target.name, sorted(names), "tables")
+        catalogue = inspect(self._engine)
+        for place in _find_places(catalogue, target.name):
+            if catalogue.has_table(place.name, place.schema):
+                self._places[target] = place
+                return True
+        if target not in self._own:
+            hint = nearest(target.name, sorted(catalogue.get_table_names()), "tables")
             raise ConfigError(f"write_back: {describe_place(self._engine.url)} has no table '{target.name}'. {hint}")
-        return target.name in names
+        return False
 
     def _create(self, target: TargetTable) -> None:
         """Make a table of our own."""
         columns = [
             Column(name, type_, primary_key=name == target.key) for name, type_ in self._own_types(target).items()
         ]
+        place = _find_places(inspect(self._engine), target.name)[-1]
         with writing(self._engine).begin() as connection:
-            Table(target.name, MetaData(), *columns).create(connection, checkfirst=True)
+            Table(place.name, MetaData(), *columns, schema=place.schema).create(connection, checkfirst=True)
+        self._places[target] = place
+
+
+def _find_places(catalogue: Inspector, name: str) -> list[_Place]:
+    """Places that a name may mean: a table, or a table of a schema that exists."""
+    schema, dot, inner = name.partition(".")
+    places = [_Place(None, name)]
+    return [*places, _Place(schema, inner)] if dot and schema in catalogue.get_schema_names() else places

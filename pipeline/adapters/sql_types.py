@@ -43,6 +43,12 @@ def describe_type(name: str, declared: TypeEngine[Any]) -> TargetField:
     return TargetField(name, kind, length=getattr(declared, "length", None) if kind == "text" else None)
 
 
+def base_type(declared: TypeEngine[Any]) -> TypeEngine[Any]:
+    """Type that a column stores: of a domain, the type that it restricts."""
+    inner = getattr(declared, "data_type", None)
+    return base_type(inner) if isinstance(inner, TypeEngine) else declared
+
+
 def make_type(kind: FieldKind, is_key: bool = False) -> TypeEngine[Any]:
     """Make the column type of a table of our own."""
     if is_key:
@@ -83,11 +89,14 @@ def to_plain(stored: Any) -> Value:
 
 def to_stored(value: Value, bindable: TypeEngine[Any]) -> Any:
     """Return what a column takes for a plain value."""
-    if isinstance(value, str) and isinstance(bindable, DateTime):
-        moment = datetime.fromisoformat(value)
-        return moment.replace(tzinfo=UTC) if bindable.timezone else moment
-    if isinstance(value, str) and isinstance(bindable, Date):
-        return date.fromisoformat(value)
+    try:
+        if isinstance(value, str) and isinstance(bindable, DateTime):
+            moment = datetime.fromisoformat(value)
+            return moment.replace(tzinfo=UTC) if bindable.timezone else moment
+        if isinstance(value, str) and isinstance(bindable, Date):
+            return date.fromisoformat(value)
+    except ValueError:
+        pass  # a moment that only the database knows, such as infinity
     return value
 
 
