@@ -41,8 +41,8 @@ licences: $(READY)  ## Check the licences of all that is installed with leadsiev
 bench: $(READY)  ## Run the benchmarks
 	@set -e; for script in tests/bench_*.py; do echo "== $$script"; $(BIN)/python $$script $(ARGS); done
 
-laws: $(READY)  ## Run the laws of time on many more drawn worlds, about a quarter of an hour (LAWS=50 sets how many)
-	@LEADSIEVE_LAWS=$(LAWS) $(BIN)/pytest -rs tests/test_laws.py $(ARGS)
+laws: $(READY)  ## Run the laws of time on many more drawn worlds, about half an hour (LAWS=50 sets how many)
+	@LEADSIEVE_LAWS=$(LAWS) $(BIN)/pytest -rs tests/test_laws.py tests/test_ended_laws.py $(ARGS)
 
 mutants: $(READY)  ## Seed faults into the rules of time, one at a time; every one must be caught by a test
 	@$(BIN)/python tests/run_mutants.py $(ARGS)

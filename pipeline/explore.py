@@ -58,8 +58,8 @@ def show_features(config_path: Path, entity: str, at: datetime | None, target: s
     found = {name: row for name, row in rows.items() if not row.empty}
     if not found:
         raise DataError(
-            f"Entity '{entity}' is not in the population of {', '.join(rows)} at {moment}: unknown then, or no open "
-            "deal, or no purchase in the lookback. Check the id, or pass another --at."
+            f"Entity '{entity}' is not in the population of {', '.join(rows)} at {moment}: unknown then, deleted or "
+            "merged before, or no open deal, or no purchase in the lookback. Check the id, or pass another --at."
         )
     if len({make_target(config, name).table for name in found}) > 1:
         raise ConfigError(

@@ -17,6 +17,7 @@ from features.catalog import CATALOG
 from features.engine import open_database
 from features.errors import DataError
 from features.group import Feature, FeatureDict, Group, Pooled, feature_group, pooled_group
+from features.pooled import pooled_features
 from features.spine import build_scoring_spine, build_spine
 from features.tables import CrmTables
 from features.targets import SpinePlan, Target
@@ -221,29 +222,36 @@ def test_a_row_that_ended_before_it_was_known_never_counts(tmp_path: Path) -> No
         D8       2024-02-01  2024-02-01  -            -            X         -           -                   -
     """)  # fmt: skip
     for at in ("2024-02-25", "2024-03-05"):
-        assert row_of(tables, "D8", at, deal=True)["owner_deals_closed_count"] == 0
+        row = row_of(tables, "D8", at, deal=True)
+        assert (row["owner_deals_closed_count"], np.isnan(row["owner_deals_won_rate"])) == (0, True)
     assert "D1" not in set(build_spine(tables, CONVERSION, SpinePlan("week", ages_days=(0, 7)))["entity_id"])
 
 
 def test_a_pooled_group_sees_what_was_revealed_by_the_time_it_counts(tmp_path: Path) -> None:
-    @pooled_group("subscriptions", by="plan", at="ended_at")
-    def plan_results(subscriptions: Any) -> dict[str, Pooled]:
-        """How often subscriptions of a plan ended for its price."""
-        hit = subscriptions.end_reason == "price"
-        return {"plan_rate": Pooled(hit, 20, "plan_count", "{value}", "{value}")}
+    @pooled_group("invoices", by="customer_id", at="paid_at")
+    def written_off(invoices: Any) -> dict[str, Pooled]:
+        """How often a paid invoice had been written off before."""
+        return {"rate": Pooled(invoices.written_off_at >= invoices.occurred_at, 20, "count", "{value}", "{value}")}
 
-    tables = stored_world(tmp_path, subscriptions="""
-        subscription_id  occurred_at  known_until  customer_id  plan  mrr  ended_at    end_reason
-        S1               2024-01-01   2024-02-01   C1           a     10   -           -
-        S1               2024-01-01   -            C1           a     20   2024-03-01  price
+    tables = stored_world(tmp_path, invoices="""
+        invoice_id  occurred_at  customer_id  amount  paid_at     written_off_at
+        I1          2024-01-01   C1           10      2024-02-01  2024-01-20      # known when it was paid
+        I2          2024-01-01   C1           10      2024-02-01  2024-04-01      # the future then
     """)  # fmt: skip
+    spine = pd.DataFrame({"row": [0], "as_of": [pd.Timestamp("2024-03-05")], "invoice_id": ["I1"]})
     with open_database(tables) as database:
-        spine = database.add("spine", pd.DataFrame({"row": [0], "as_of": [pd.Timestamp("2024-03-05")],
-                                                    "subscription_id": ["S1"]}))  # fmt: skip
-        from features.pooled import pooled_features
+        frame = database.frame(pooled_features(database, database.add("spine", spine), written_off)[0])
+    assert frame[["count", "rate"]].iloc[0].tolist() == [2.0, (1 + 20 * 0.5) / 22]
 
-        frame = database.frame(pooled_features(database, spine, plan_results)[0])
-    assert frame[["plan_count", "plan_rate"]].iloc[0].tolist() == [1.0, 1.0]
+
+def test_a_deal_that_became_known_after_it_closed_counts_from_then(tmp_path: Path) -> None:
+    tables = stored_world(tmp_path, deals="""
+        deal_id  created_at  known_at    customer_id  owner_id  closed_at   outcome
+        D1       2024-02-01  2024-03-10  -            X         2024-03-01  won
+        D8       2024-02-01  2024-02-01  -            X         -           -
+    """)  # fmt: skip
+    found = [row_of(tables, "D8", at, deal=True)["owner_deals_closed_count"] for at in ("2024-03-10", "2024-03-11")]
+    assert found == [0, 1]
 
 
 def test_a_subscription_is_read_in_the_version_that_held(tmp_path: Path) -> None:

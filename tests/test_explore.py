@@ -3,6 +3,7 @@
 import re
 from collections.abc import Iterator
 from dataclasses import replace
+from datetime import datetime
 from pathlib import Path
 from typing import Any
 from unittest.mock import patch
@@ -10,12 +11,14 @@ from unittest.mock import patch
 import pytest
 from conftest import make_config, make_tables
 from small_crm import Answer, World
+from stored import stored_world
 
 from features.catalog import CATALOG
+from features.errors import DataError
 from features.plan import feature_names
 from pipeline.deployment import load_catalog, load_extract
 from pipeline.errors import ConfigError
-from pipeline.explore import show_features
+from pipeline.explore import describe_features, show_features
 
 
 @pytest.fixture(scope="module")
@@ -176,6 +179,34 @@ def test_an_id_of_a_deal_and_of_a_customer_needs_the_target(tmp_path: Path):
             show_features(Path("any.yaml"), "17", None, None)
         for target in targets:
             assert show_features(Path("any.yaml"), "17", None, target)["target"] == target
+
+
+def test_an_entity_is_shown_as_it_was_until_it_ended_and_nothing_sensitive_of_it(tmp_path: Path):
+    rows = {
+        "customers": """
+            customer_id  created_at  known_until  name        industry
+            C1           2024-01-01  2024-04-10   Secret Ltd  secret trade    # merged into C2
+            C2           2024-01-01  -            Secret Inc  secret trade
+        """,
+        "orders": """
+            order_id  occurred_at  known_at    known_until  customer_id  amount
+            O1        2024-02-01   2024-02-01  2024-04-10   C1           10
+            O1        2024-02-01   2024-04-10  -            C2           10
+        """,
+    }
+    stored_world(tmp_path / "world" / "tables", sensitive={"customers": ("name", "industry")}, **rows)
+    churn = {"kind": "churn", "by": "orders", "horizons_days": [30], "spine": {"grid": "month"}}
+    config = make_config(tmp_path, {name: {} for name in rows}, targets={"churn": churn})
+    with patch("pipeline.explore.load_config", return_value=config):
+        before = show_features(Path("any.yaml"), "C1", datetime(2024, 4, 10), None)
+        survivor = show_features(Path("any.yaml"), "C2", datetime(2024, 4, 11), None)
+        with pytest.raises(DataError, match=r"^Entity 'C1' is not in the population .* deleted or merged before, or"):
+            show_features(Path("any.yaml"), "C1", datetime(2024, 4, 11), None)
+        listed = describe_features(Path("any.yaml"), None)
+    for shown in (before, survivor):
+        assert next(one["value"] for one in shown["features"] if one["name"] == "orders_count") == 1
+        assert "secret" not in str(shown).lower()
+    assert listed["skipped"]["customers_industry"] == "column 'industry' of table 'customers' is sensitive"
 
 
 GROUP = '''
