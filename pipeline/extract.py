@@ -17,6 +17,7 @@ import duckdb
 
 from features.tables import ColumnType, StoredTable
 from pipeline.adapters.protocol import SourceAdapter
+from pipeline.compare import DELIVERED, load_stored
 from pipeline.config import Config
 from pipeline.history import entity_versions
 from pipeline.intake import Intake, take_in
@@ -93,7 +94,15 @@ def open_source(config: Config, spill: Path) -> SourceAdapter:
     return SqlSource(config)
 
 
-def extract(config: Config, *, dry_run: bool = False, source: SourceAdapter | None = None) -> ExtractReport:
+def extract(
+    config: Config,
+    *,
+    dry_run: bool = False,
+    source: SourceAdapter | None = None,
+    accept_shrink: bool = False,
+    accept_schema: bool = False,
+    start_over: bool = False,
+) -> ExtractReport:
     """Read, check and store the canonical tables of a deployment.
 
     Parameters
@@ -104,6 +113,12 @@ def extract(config: Config, *, dry_run: bool = False, source: SourceAdapter | No
         Write nothing, and report problems instead of raising them.
     source : SourceAdapter or None
         Where to read; None: what the config says. It is closed at the end.
+    accept_shrink : bool
+        Go on where a table lost more rows than `source.shrink_share` allows.
+    accept_schema : bool
+        Go on where a column is gone or has another type.
+    start_over : bool
+        Forget what earlier extracts saw; the tables stay until the new ones are there.
 
     Returns
     -------
@@ -126,13 +141,16 @@ def extract(config: Config, *, dry_run: bool = False, source: SourceAdapter | No
         stack.callback(shutil.rmtree, spill, ignore_errors=True)
         adapter = stack.enter_context(closing(source or open_source(config, spill / "source")))
         connection = stack.enter_context(closing(open_duckdb(spill)))
-        intake = take_in(connection, config, adapter)
+        before = None if start_over else load_stored(folder)
+        intake = take_in(connection, config, adapter, before, accept_schema=accept_schema)
+        intake.check_previous(before, config, accept_shrink=accept_shrink)
         if dry_run:
             return _report(folder, intake, {}, changed=False)
         intake.raise_problems()
         write_quarantine(connection, intake.plans, intake.quarantined(), folder.parent / "quarantine")
         stored = {plan.name: _write(connection, plan, folder) for plan in intake.filled()}
-        changed = commit(folder, intake.period.data_end, config, list(stored.values()))
+        memory = {DELIVERED: intake.delivered}
+        changed = commit(folder, intake.period.data_end, config, list(stored.values()), memory)
         return _report(folder, intake, stored, changed)
 
 

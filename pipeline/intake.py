@@ -1,12 +1,16 @@
 """Everything between a source and the disk: read, cast, check."""
 
+from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
+from datetime import datetime
+from typing import Any
 
 import duckdb
 
 from features.errors import DataError
 from features.tables import TABLES
 from pipeline.adapters.protocol import SourceAdapter
+from pipeline.compare import Before, Stored, check_columns, check_previous, check_types, describe_delivered
 from pipeline.config import Config
 from pipeline.errors import ConfigError
 from pipeline.findings import Findings, Period
@@ -31,22 +35,39 @@ class Intake:
     plans : dict of table to TablePlan
         Tables that were read, those that `customers` and `deals` point at first.
     rows_read, rows : dict of table to int
-        Rows delivered, and rows left after the checks.
+        Rows delivered, and rows left after the checks. Of a table that is read incrementally `rows` is
+        to become all rows that hold, before `check_previous` is called.
     findings : dict of table to Findings
         Per table; its problems are in `problems` too. Rows that are `quarantined` are in
         `quarantine_<table>`.
     mistakes, problems : list of str
         One sentence each: what is wrong with the config, and with the rows.
+    before : mapping of table to Before
+        What the extract before was delivered.
+    accept_schema : bool
+        Whether a person goes on with columns that are gone or have another type.
+    delivered : dict of table to dict
+        What this extract was delivered, for the manifest.
+    keys_read : dict of table to str
+        Tables of which only what changed was read; see `Memory`.
+    swept, unread
+        What the next incremental read has to know; see `Notes`.
 
     """
 
     period: Period
+    before: Mapping[str, Before] = field(default_factory=dict)
+    accept_schema: bool = False
     plans: dict[str, TablePlan] = field(default_factory=dict)
     rows_read: dict[str, int] = field(default_factory=dict)
     rows: dict[str, int] = field(default_factory=dict)
     findings: dict[str, Findings] = field(default_factory=dict)
     mistakes: list[str] = field(default_factory=list)
     problems: list[str] = field(default_factory=list)
+    delivered: dict[str, dict[str, Any]] = field(default_factory=dict)
+    keys_read: dict[str, str] = field(default_factory=dict)
+    swept: dict[str, datetime] = field(default_factory=dict)
+    unread: dict[str, int] = field(default_factory=dict)
 
     def filled(self) -> list[TablePlan]:
         """Tables that have rows to store."""
@@ -64,13 +85,31 @@ class Intake:
         """Tables that have rows in `quarantine_<table>`."""
         return [name for name, found in self.findings.items() if found.quarantined]
 
+    def check_previous(self, stored: Stored | None, config: Config, *, accept_shrink: bool) -> None:
+        """Compare the end of the data and the rows that hold now with the stored tables.
+
+        The rows of a table that has problems are not counted yet.
+        """
+        rows = {name: count for name, count in self.rows.items() if not self.findings[name].problems}
+        share = config.source.shrink_share
+        self.problems += check_previous(
+            stored, rows, self.period.data_end, shrink_share=share, accept_shrink=accept_shrink
+        )
+
     def add(self, table: str, found: Findings) -> None:
         """Add what a check found in a table."""
         self.problems += found.problems
         self.findings.setdefault(table, Findings()).add(found)
 
 
-def take_in(connection: duckdb.DuckDBPyConnection, config: Config, adapter: SourceAdapter) -> Intake:
+def take_in(
+    connection: duckdb.DuckDBPyConnection,
+    config: Config,
+    adapter: SourceAdapter,
+    stored: Stored | None = None,
+    *,
+    accept_schema: bool = False,
+) -> Intake:
     """Read all tables of a deployment into `typed_<table>` and check them.
 
     Parameters
@@ -81,9 +120,13 @@ def take_in(connection: duckdb.DuckDBPyConnection, config: Config, adapter: Sour
         The deployment.
     adapter : SourceAdapter
         Where to read.
+    stored : Stored, optional
+        What the extract before stored and was delivered.
+    accept_schema : bool
+        Go on with columns that are gone or have another type.
 
     """
-    intake = Intake(Period(adapter.data_end()))
+    intake = Intake(Period(adapter.data_end()), stored.before if stored else {}, accept_schema)
     delivered = _stage_all(connection, config, adapter, intake)
     intake.period = replace(intake.period, read_until=adapter.clock())
     for name, dropped in leave_out(connection, config, delivered).items():
@@ -131,15 +174,21 @@ def _type_table(
     connection: duckdb.DuckDBPyConnection, config: Config, intake: Intake, name: str, delivered: Delivered
 ) -> bool:
     """Make `typed_<table>` of `raw_<table>`; False if that cannot be done."""
-    plan = plan_table(TABLES[name], config.tables[name], delivered.columns, config.time_zone)
+    before, accept = intake.before.get(name), intake.accept_schema
+    schema = check_columns(TABLES[name], config.tables[name], delivered, before, accept_schema=accept)
+    plan = plan_table(TABLES[name], schema.mapping, delivered.columns, config.time_zone, schema.stored)
     intake.plans[name] = plan
     intake.rows_read[name] = intake.rows[name] = delivered.rows
+    intake.add(name, schema.findings)
     intake.add(name, Findings(problems=list(plan.problems)))
     intake.mistakes += plan.mistakes
     if plan.mistakes or plan.problems:
         return False
     connection.execute(f"CREATE TABLE {quote(f'typed_{name}')} AS {plan.select()}")
-    bad = check_casts(connection, plan)
+    unreadable = check_casts(connection, plan)
+    intake.add(name, check_types(plan, delivered, before, unreadable, accept_schema=accept))
+    intake.delivered[name] = describe_delivered(plan, delivered, before, schema, unreadable)
+    bad = list(unreadable.values())
     if "currency" in delivered.columns:
         bad += check_currency(connection, plan, config.currency)
     found = check_rows(connection, plan, intake.period)

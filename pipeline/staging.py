@@ -40,10 +40,14 @@ def open_duckdb(spill: Path) -> duckdb.DuckDBPyConnection:
 
 @dataclass(frozen=True)
 class Delivered:
-    """What a source delivered for one table: the DuckDB type of each column, and how many rows."""
+    """What a source delivered for one table: the DuckDB type of each column, and how many rows.
+
+    Columns in `empty` have no value and no type of their own.
+    """
 
     columns: Mapping[str, str]
     rows: int
+    empty: frozenset[str] = frozenset()
 
 
 def stage(connection: duckdb.DuckDBPyConnection, table: str, batches: Iterator[pa.RecordBatch]) -> Delivered:
@@ -78,7 +82,9 @@ def stage(connection: duckdb.DuckDBPyConnection, table: str, batches: Iterator[p
     if empty is not None and not runs:
         names = _column_names(table, empty.schema)
         _append(connection, table, empty, runs, start)
-    return Delivered(_unite(connection, table, names, list(runs.values())), start)
+    types = _unite(connection, table, names, list(runs.values()))
+    empty = frozenset(name for name in names if name not in types)
+    return Delivered({name: types.get(name, "VARCHAR") for name in names}, start, empty)
 
 
 def _column_names(table: str, schema: pa.Schema) -> list[str]:
@@ -122,7 +128,7 @@ def _append(
 
 
 def _unite(connection: duckdb.DuckDBPyConnection, table: str, names: list[str], runs: list[str]) -> dict[str, str]:
-    """Make `raw_<table>` of the runs and describe it."""
+    """Make `raw_<table>` of the runs; return the types of the columns that have one."""
     raw = quote(f"raw_{table}")
     if len(runs) == 1:
         connection.execute(f"ALTER TABLE {quote(runs[0])} RENAME TO {raw}")
@@ -136,4 +142,4 @@ def _unite(connection: duckdb.DuckDBPyConnection, table: str, names: list[str], 
     for name in names:
         if name not in types:
             connection.execute(f"ALTER TABLE {raw} ADD COLUMN {quote(name)} VARCHAR")
-    return {name: types.get(name, "VARCHAR") for name in names}
+    return types

@@ -11,6 +11,7 @@ from collections.abc import Mapping
 from dataclasses import asdict
 from datetime import datetime
 from pathlib import Path
+from types import MappingProxyType
 
 import duckdb
 
@@ -58,10 +59,17 @@ def write_table(
     return StoredTable(name, file_name, rows, size, sha256, dict(columns), dict(revealed), sensitive)
 
 
-def commit(folder: Path, data_end: datetime, config: Config, tables: list[StoredTable]) -> bool:
+def commit(
+    folder: Path,
+    data_end: datetime,
+    config: Config,
+    tables: list[StoredTable],
+    memory: Mapping[str, object] = MappingProxyType({}),
+) -> bool:
     """Make the written tables the current ones; return whether that changed anything.
 
-    An extract that equals the one before leaves the manifest untouched.
+    An extract that equals the one before leaves the manifest untouched. `memory` is what the next
+    extract needs to know of this one: further keys of the manifest.
     """
     entries = {table.name: {k: v for k, v in asdict(table).items() if k != "name"} for table in tables}
     manifest = {
@@ -71,6 +79,7 @@ def commit(folder: Path, data_end: datetime, config: Config, tables: list[Stored
         "currency": config.currency,
         "stages": list(config.stages),
         "tables": entries,
+        **memory,
     }
     text = json.dumps(manifest, indent=2) + "\n"
     path = folder / MANIFEST

@@ -16,8 +16,8 @@ from pipeline.rows import Rows, rows_have
 from pipeline.staging import quote
 
 
-def check_casts(connection: duckdb.DuckDBPyConnection, plan: TablePlan) -> list[Bad]:
-    """Find values of `raw_<table>` that cannot be read as the type of their column."""
+def check_casts(connection: duckdb.DuckDBPyConnection, plan: TablePlan) -> dict[str, Bad]:
+    """Find values of `raw_<table>` that cannot be read as the type of their column, by delivered column."""
     raw = Rows(connection, f"raw_{plan.name}", plan.mapping.sensitive)
     doubtful = {one.source: one for one in plan.casts if can_fail(one.duck_type, one.kind)}
     bad = {
@@ -25,8 +25,8 @@ def check_casts(connection: duckdb.DuckDBPyConnection, plan: TablePlan) -> list[
         for source, one in doubtful.items()
     }
     counts = raw.counts(bad) if bad else {}
-    return [
-        Bad(
+    return {
+        source: Bad(
             f"{source} cannot be read",
             raw.table,
             bad[source],
@@ -36,7 +36,7 @@ def check_casts(connection: duckdb.DuckDBPyConnection, plan: TablePlan) -> list[
         )
         for source, one in doubtful.items()
         if counts[source]
-    ]
+    }
 
 
 def check_currency(connection: duckdb.DuckDBPyConnection, plan: TablePlan, currency: str) -> list[Bad]:

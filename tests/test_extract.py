@@ -129,7 +129,7 @@ sys.path[:0] = sys.argv[2:]
 from conftest import extract_world
 from pipeline import extract
 extract.commit = lambda *_: os.kill(os.getpid(), signal.SIGKILL)
-extract_world(Path(sys.argv[1]), customers=[{"customer_id": "C9", "created_at": "2024-01-01"}])
+extract_world(Path(sys.argv[1]), customers="customer_id  created_at  region\\nC8  2024-01-01  east\\nC9  2024-01-01  west")
 """
 
 

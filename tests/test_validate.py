@@ -252,7 +252,7 @@ def test_an_empty_table_of_entities_stops_the_extract(stays, name):
 
 
 def test_entities_that_were_all_dropped_stop_the_extract(stays):
-    rows = "customer_id  created_at\nC1  2025-01-01"
+    rows = "customer_id  created_at  region\nC1  2025-01-01  north"
     expected = "Table 'customers': none of 1 rows are left, expected at least one"
     refuse(stays, expected, mappings={"customers": {"late_rows": "drop"}}, customers=rows, orders=[])
 
@@ -267,7 +267,7 @@ def test_all_problems_of_all_tables_are_shown_together(stays):
     with pytest.raises(DataError) as caught:
         extract_world(
             stays,
-            customers="customer_id  created_at\nC1  2024-01-01\nC1  2024-08-01",
+            customers="customer_id  created_at  region\nC1  2024-01-01  north\nC1  2024-08-01  north",
             orders="order_id  occurred_at  customer_id  amount\nO1  2024-02-01  C1  ten\nO2  -  C1  3",
         )
     lines = str(caught.value).splitlines()
