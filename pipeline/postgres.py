@@ -20,6 +20,7 @@ _KEPT = ("application_name", "connect_timeout", "host", "sslmode", "sslrootcert"
 _AWAY = ("08", "40", "53", "57", "58", "25006", "55P03")  # 25006: a standby, 55P03: somebody holds the record
 _REFUSED = ("22", "23", "44", "P0")
 _SAID = re.compile(r"(?:ERROR|FATAL|PANIC):\s+([^\n]+)")
+_LISTENER = re.compile(r" \(timeout is .*\)")
 _PREFIX = re.compile(r"^(?:[A-Z_]+: )?(?:\[libpq\] )?(?:Failed to connect: )?")
 
 
@@ -116,7 +117,7 @@ def find_message(error: BaseException) -> str:
         return str(said.get("M", "no message"))
     text = str(error)
     found = _SAID.search(text)
-    return found[1] if found else _PREFIX.sub("", text.split("\n\nQuery was")[0])
+    return found[1] if found else _LISTENER.sub("", _PREFIX.sub("", text.split("\n\nQuery was")[0]))
 
 
 def is_away(state: str) -> bool:

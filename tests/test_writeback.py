@@ -7,7 +7,15 @@ from typing import Any
 
 import pandas as pd
 import pytest
-from crm_world import DEALS, make_config, make_crm, make_scores, open_run, read_deals, run_sql
+from crm_world import (
+    DEALS,
+    make_config,
+    make_crm,
+    make_scores,
+    open_run,
+    read_deals,
+    run_sql,
+)
 from sqlalchemy import event
 
 from features.errors import DataError
@@ -37,11 +45,11 @@ def states(config: Config, run_id: str) -> list[tuple[str, str, Any, Any, str]]:
         return sorted((w.record_id, w.field, w.old, w.new, w.state) for w in ledger.writes.of_run(run_id))
 
 
-def test_scores_land_rounded_in_the_fields_of_their_records(tmp_path: Path) -> None:
-    make_crm(tmp_path, EMPTY)
-    config = make_config(tmp_path)
+def test_scores_land_rounded_in_the_fields_of_their_records(crm_folder: Path) -> None:
+    make_crm(crm_folder, EMPTY)
+    config = make_config(crm_folder)
     report = write(config, "r1", [("1", 0.123456, "A", ["2 calls", "old"]), ("2", None, "D", [])])
-    assert read_deals(tmp_path) == [(1, 0.1235, "A", "2 calls; old"), (2, None, "D", "")]
+    assert read_deals(crm_folder) == [(1, 0.1235, "A", "2 calls; old"), (2, None, "D", "")]
     assert (report.tables[0].updated, report.tables[0].fields, report.tables[0].unchanged) == (2, 5, 1)
     assert states(config, "r1") == [
         ("1", "grade", None, "A", "done"),
@@ -66,22 +74,22 @@ def test_a_second_apply_writes_nothing(tmp_path: Path) -> None:
     assert states(config, "r2") == []
 
 
-def test_only_the_fields_that_changed_are_written(tmp_path: Path) -> None:
-    make_crm(tmp_path, EMPTY)
-    config = make_config(tmp_path)
+def test_only_the_fields_that_changed_are_written(crm_folder: Path) -> None:
+    make_crm(crm_folder, EMPTY)
+    config = make_config(crm_folder)
     write(config, "r1", [("1", 0.1, "A", ["x"]), ("2", 0.2, "B", ["y"])])
     report = write(config, "r2", [("1", 0.1, "A", ["x"]), ("2", 0.20001, "C", ["y"])])  # 0.20001 rounds to 0.2
     assert states(config, "r2") == [("2", "grade", "B", "C", "done")]
     assert (report.tables[0].updated, report.tables[0].fields) == (1, 1)
 
 
-def test_plan_sorts_the_fields_and_writes_nothing(tmp_path: Path) -> None:
-    make_crm(tmp_path, [*EMPTY, (3, "Cy", None, None, None)])
-    config = make_config(tmp_path)
+def test_plan_sorts_the_fields_and_writes_nothing(crm_folder: Path) -> None:
+    make_crm(crm_folder, [*EMPTY, (3, "Cy", None, None, None)])
+    config = make_config(crm_folder)
     write(config, "r1", [("1", 0.1, "A", ["x"]), ("2", 0.2, "B", ["y"]), ("3", 0.3, "C", ["z"])])
-    run_sql(tmp_path, "UPDATE deals SET grade = 'mine' WHERE deal_id = 2")  # a rep
-    run_sql(tmp_path, "DELETE FROM deals WHERE deal_id = 3")
-    before = read_deals(tmp_path)
+    run_sql(crm_folder, "UPDATE deals SET grade = 'mine' WHERE deal_id = 2")  # a rep
+    run_sql(crm_folder, "DELETE FROM deals WHERE deal_id = 3")
+    before = read_deals(crm_folder)
     made = plan(config, "r2", [("1", 0.1, "A", ["x"]), ("2", 0.5, "C", ["y"]), ("3", 0.3, "C", ["z"])])
     assert [(w.record_id, w.field, w.old, w.new) for w in made.changes] == [("2", "score", 0.2, 0.5)]
     assert [(w.record_id, w.field, w.old, w.error) for w in made.conflicts] == [
@@ -89,35 +97,35 @@ def test_plan_sorts_the_fields_and_writes_nothing(tmp_path: Path) -> None:
     ]
     assert made.missing == ("3",)
     assert made.unchanged == 4  # all of deal 1, and the reasons of deal 2
-    assert read_deals(tmp_path) == before
+    assert read_deals(crm_folder) == before
     assert states(config, "r2") == []
 
 
-def test_an_edit_of_a_rep_is_a_conflict_every_night_until_our_value_is_back(tmp_path: Path) -> None:
-    make_crm(tmp_path, EMPTY)
-    config = make_config(tmp_path)
+def test_an_edit_of_a_rep_is_a_conflict_every_night_until_our_value_is_back(crm_folder: Path) -> None:
+    make_crm(crm_folder, EMPTY)
+    config = make_config(crm_folder)
     write(config, "r1", [("1", 0.1, "A", ["x"])])
-    run_sql(tmp_path, "UPDATE deals SET grade = NULL WHERE deal_id = 1")  # clearing is an edit too
+    run_sql(crm_folder, "UPDATE deals SET grade = NULL WHERE deal_id = 1")  # clearing is an edit too
     for night in ("r2", "r3"):
         report = write(config, night, [("1", 0.1, "B", ["x"])])
         assert (report.records, report.tables[0].conflicts) == (0, 1)
         assert states(config, night) == [("1", "grade", None, "B", "conflict")]
-    run_sql(tmp_path, "UPDATE deals SET grade = 'A' WHERE deal_id = 1")
+    run_sql(crm_folder, "UPDATE deals SET grade = 'A' WHERE deal_id = 1")
     assert write(config, "r4", [("1", 0.1, "B", ["x"])]).records == 1
 
 
-def test_a_run_that_is_told_to_takes_edited_fields_over_and_undo_brings_the_edits_back(tmp_path: Path) -> None:
-    make_crm(tmp_path, EMPTY)
-    config = make_config(tmp_path)
+def test_a_run_that_is_told_to_takes_edited_fields_over_and_undo_brings_the_edits_back(crm_folder: Path) -> None:
+    make_crm(crm_folder, EMPTY)
+    config = make_config(crm_folder)
     write(config, "r1", [("1", 0.1, "A", ["x"])])
-    run_sql(tmp_path, "UPDATE deals SET score = NULL, grade = 'mine' WHERE deal_id = 1")  # as after a restore
+    run_sql(crm_folder, "UPDATE deals SET score = NULL, grade = 'mine' WHERE deal_id = 1")  # as after a restore
     with open_run(config, "r2") as ledger:
         scores = make_scores("r2", [("1", 0.2, "B", ["x"])])
         report = write_back(config, ledger, scores, "r2", take_over=True)
         assert (report.tables[0].fields, report.tables[0].conflicts) == (2, 0)
-        assert read_deals(tmp_path)[0] == (1, 0.2, "B", "x")
+        assert read_deals(crm_folder)[0] == (1, 0.2, "B", "x")
         undo_run(config, ledger, "r2")
-    assert read_deals(tmp_path)[0] == (1, None, "mine", "x")
+    assert read_deals(crm_folder)[0] == (1, None, "mine", "x")
 
 
 def test_a_rep_who_sets_our_new_value_is_no_conflict(tmp_path: Path) -> None:
@@ -136,40 +144,40 @@ def test_the_first_write_takes_a_field_over_and_the_ledger_keeps_what_was_there(
     assert states(config, "r1")[:2] == [("1", "grade", "gold", "A", "done"), ("1", "score", 77.0, 0.1, "done")]
 
 
-def test_a_record_that_is_gone_is_missing_and_said_so(tmp_path: Path) -> None:
-    make_crm(tmp_path, EMPTY)
-    config = make_config(tmp_path, {"score": "probability"})
+def test_a_record_that_is_gone_is_missing_and_said_so(crm_folder: Path) -> None:
+    make_crm(crm_folder, EMPTY)
+    config = make_config(crm_folder, {"score": "probability"})
     report = write(config, "r1", [("1", 0.1, "A", []), ("99", 0.9, "A", []), ("no number", 0.9, "A", [])])
     assert (report.records, report.tables[0].missing) == (1, 2)
     assert states(config, "r1")[1] == ("99", "score", None, 0.9, "missing")
 
 
-def test_an_edit_between_plan_and_apply_is_a_conflict(tmp_path: Path) -> None:
-    make_crm(tmp_path, EMPTY)
-    config = make_config(tmp_path)
+def test_an_edit_between_plan_and_apply_is_a_conflict(crm_folder: Path) -> None:
+    make_crm(crm_folder, EMPTY)
+    config = make_config(crm_folder)
     scores = make_scores("r1", [("1", 0.1, "A", ["x"]), ("2", 0.2, "B", ["y"])])
     with open_run(config, "r1") as ledger, open_target(config) as target:
         made = make_plan(config, ledger, target, scores, "r1")
-        run_sql(tmp_path, "UPDATE deals SET grade = 'mine' WHERE deal_id = 1")
-        run_sql(tmp_path, "DELETE FROM deals WHERE deal_id = 2")
+        run_sql(crm_folder, "UPDATE deals SET grade = 'mine' WHERE deal_id = 1")
+        run_sql(crm_folder, "DELETE FROM deals WHERE deal_id = 2")
         [table] = apply_plan(config, ledger, target, made).tables
-    assert read_deals(tmp_path) == [(1, 0.1, "mine", "x")]
+    assert read_deals(crm_folder) == [(1, 0.1, "mine", "x")]
     assert (table.updated, table.fields, table.conflicts, table.missing) == (1, 2, 1, 1)
     assert states(config, "r1")[0] == ("1", "grade", None, "A", "conflict")
 
 
 @pytest.mark.parametrize("batch_rows", [1, 2, 100])
-def test_the_result_does_not_depend_on_the_batches(tmp_path: Path, batch_rows: int) -> None:
-    make_crm(tmp_path, [(i, "n", None, None, None) for i in range(5)])
-    config = make_config(tmp_path, batch_rows=batch_rows)
+def test_the_result_does_not_depend_on_the_batches(crm_folder: Path, batch_rows: int) -> None:
+    make_crm(crm_folder, [(i, "n", None, None, None) for i in range(5)])
+    config = make_config(crm_folder, batch_rows=batch_rows)
     report = write(config, "r1", [(str(i), i / 10, "A", [str(i)]) for i in range(5)])
-    assert read_deals(tmp_path) == [(i, i / 10, "A", str(i)) for i in range(5)]
+    assert read_deals(crm_folder) == [(i, i / 10, "A", str(i)) for i in range(5)]
     assert (report.records, report.tables[0].fields) == (5, 15)
 
 
-def test_a_batch_is_one_transaction_of_the_crm(tmp_path: Path) -> None:
-    make_crm(tmp_path, [(i, "n", None, None, None) for i in range(4)])
-    config = make_config(tmp_path, batch_rows=2)
+def test_a_batch_is_one_transaction_of_the_crm(crm_folder: Path) -> None:
+    make_crm(crm_folder, [(i, "n", None, None, None) for i in range(4)])
+    config = make_config(crm_folder, batch_rows=2)
     with open_run(config, "r1") as ledger, open_target(config) as target:
         scores = make_scores("r1", [(str(i), 0.5, "A", ["x"]) for i in range(4)])
         begun: list[str] = []
@@ -178,33 +186,33 @@ def test_a_batch_is_one_transaction_of_the_crm(tmp_path: Path) -> None:
     assert begun == ["writes", "writes"]  # two batches; everything else only read
 
 
-def test_text_of_any_kind_survives(tmp_path: Path) -> None:
+def test_text_of_any_kind_survives(crm_folder: Path) -> None:
     text = '逾期金额 12,000; O\'Brien said "no"; 100% \\ {x} :name ?1 -- 🙂'
-    make_crm(tmp_path, EMPTY)
-    write(make_config(tmp_path), "r1", [("1", 0.1, "高", [text])])
-    assert read_deals(tmp_path)[0] == (1, 0.1, "高", text)
+    make_crm(crm_folder, EMPTY)
+    write(make_config(crm_folder), "r1", [("1", 0.1, "高", [text])])
+    assert read_deals(crm_folder)[0] == (1, 0.1, "高", text)
 
 
-def test_odd_names_of_tables_and_columns_are_quoted(tmp_path: Path) -> None:
+def test_odd_names_of_tables_and_columns_are_quoted(crm_folder: Path) -> None:
     name, key, field = 'de"als; DROP TABLE deals', "the key", "score (%) :x"
     quoted = name.replace('"', '""')
-    make_crm(tmp_path, [])
-    run_sql(tmp_path, f'CREATE TABLE "{quoted}" ("{key}" TEXT UNIQUE, "{field}" REAL)')
-    run_sql(tmp_path, f'INSERT INTO "{quoted}" VALUES (?, NULL)', ["'; DROP TABLE deals; --"])
+    make_crm(crm_folder, [])
+    run_sql(crm_folder, f'CREATE TABLE "{quoted}" ("{key}" TEXT UNIQUE, "{field}" REAL)')
+    run_sql(crm_folder, f'INSERT INTO "{quoted}" VALUES (?, NULL)', ["'; DROP TABLE deals; --"])
     config = make_config(
-        tmp_path, tables={"conversion": {"target": name, "key": key, "fields": {field: "probability"}}}
+        crm_folder, tables={"conversion": {"target": name, "key": key, "fields": {field: "probability"}}}
     )
     assert write(config, "r1", [("'; DROP TABLE deals; --", 0.5, "A", [])]).records == 1
-    assert run_sql(tmp_path, f'SELECT "{field}" FROM "{quoted}"') == [(0.5,)]
-    assert read_deals(tmp_path) == []  # still there
+    assert run_sql(crm_folder, f'SELECT "{field}" FROM "{quoted}"') == [(0.5,)]
+    assert read_deals(crm_folder) == []  # still there
 
 
-def test_sql_in_a_field_name_is_just_an_unknown_column(tmp_path: Path) -> None:
-    make_crm(tmp_path, EMPTY)
-    config = make_config(tmp_path, {"score = 1; DROP TABLE deals; --": "probability"})
+def test_sql_in_a_field_name_is_just_an_unknown_column(crm_folder: Path) -> None:
+    make_crm(crm_folder, EMPTY)
+    config = make_config(crm_folder, {"score = 1; DROP TABLE deals; --": "probability"})
     with pytest.raises(ConfigError, match=r"has no column 'score = 1; DROP TABLE deals; --'\. Known columns: deal_id"):
         write(config, "r1", [("1", 0.5, "A", [])])
-    assert len(read_deals(tmp_path)) == 2
+    assert len(read_deals(crm_folder)) == 2
 
 
 @pytest.mark.parametrize(
@@ -233,12 +241,14 @@ def test_a_key_that_is_not_unique_is_refused(tmp_path: Path) -> None:
         write(make_config(tmp_path), "r1", [("7", 0.5, "A", [])])
 
 
-def test_the_precision_of_the_column_counts_when_it_is_coarser(tmp_path: Path) -> None:
-    make_crm(tmp_path, EMPTY, DEALS.replace("score REAL", "score NUMERIC(5, 2)").replace("why TEXT", "why VARCHAR(8)"))
-    config = make_config(tmp_path)
+def test_the_precision_of_the_column_counts_when_it_is_coarser(crm_folder: Path) -> None:
+    make_crm(
+        crm_folder, EMPTY, DEALS.replace("score REAL", "score NUMERIC(5, 2)").replace("why TEXT", "why VARCHAR(8)")
+    )
+    config = make_config(crm_folder)
     rows: ScoreRows = [("1", 0.126, "A", ["a long reason"])]
     write(config, "r1", rows)
-    assert read_deals(tmp_path)[0] == (1, 0.13, "A", "a long …")
+    assert read_deals(crm_folder)[0] == (1, 0.13, "A", "a long …")
     assert write(config, "r2", rows).records == 0
 
 
@@ -368,7 +378,11 @@ def test_stored_values_of_any_kind_can_be_replaced(tmp_path: Path) -> None:
 
 def test_a_password_never_shows(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     config = make_config(tmp_path, url_env="CRM_URL", sqlite=None)
-    for url in ("postgresql://job:hunter2@crm.example/sales", "nothing://job:hunter2@crm.example", "hunter2 no url"):
+    for url in (
+        "postgresql+psycopg://job:hunter2@crm.example/sales",
+        "nothing://job:hunter2@crm.example",
+        "hunter2 no url",
+    ):
         monkeypatch.setenv("CRM_URL", url)
         with pytest.raises(ConfigError, match=r"Install it|Use one|Expected dial") as caught:
             write(config, "r1", [("1", 0.1, "A", [])])
