@@ -8,7 +8,7 @@ import pandas as pd
 from features.engine import Database, open_database
 from features.tables import CrmTables
 from features.targets import Target, is_purchase, settle_days
-from features.versions import first_versions
+from features.versions import ended_rows, first_versions
 
 
 def build_labels(tables: CrmTables, spine: pd.DataFrame, target: Target) -> pd.DataFrame:
@@ -82,7 +82,7 @@ def _lapsed(database: Database, asked: Any) -> Any:
         bought.occurred_at < asked.until,
     ]
     stayed = asked.join(bought, inside).select("entity_id", "as_of").distinct().mutate(stayed=True)
-    ended = first_versions(database, "customers").select("customer_id", "ended_at")
+    ended = ended_rows(database, "customers")
     joined = asked.left_join(stayed, ["entity_id", "as_of"]).left_join(ended, asked.entity_id == ended.customer_id)
     return joined.select(
         *[joined[column] for column in asked.columns],

@@ -28,17 +28,38 @@ def first_versions(database: Database, name: str, at: str | None = None) -> Any:
         A row that came back, or moved to another customer, has not ended.
 
     """
-    rows = database.table(name)
+    rows = _held(database, name)
     key = TABLES[name].key
     if key is None or "known_until" not in rows.columns:
         return rows.mutate(ended_at=ibis.null("timestamp(6)"))
-    rows = rows.filter(rows.known_until.isnull() | (rows.known_at < rows.known_until))
     clock = [rows[f"{at}_known_at"].isnull(), rows[f"{at}_known_at"]] if at else []
-    one = ibis.window(group_by=rows[key])
-    in_turn = ibis.window(group_by=rows[key], order_by=[*clock, rows.known_at])
-    holds = rows.known_until.isnull().any().over(one)
-    versions = rows.mutate(
-        version=ibis.row_number().over(in_turn),
-        ended_at=ibis.ifelse(holds, ibis.null("timestamp(6)"), rows.known_until.max().over(one)),
-    )
-    return versions.filter(versions.version == 0).drop("version")
+    turn = ibis.row_number().over(ibis.window(group_by=rows[key], order_by=[*clock, rows.known_at]))
+    versions = rows.mutate(turn=turn)
+    first = versions.filter(versions.turn == 0).drop("turn")
+    ended = ended_rows(database, name).rename(ended_key=key)
+    return first.left_join(ended, first[key] == ended.ended_key).drop("ended_key")
+
+
+def ended_rows(database: Database, name: str) -> Any:
+    """Rows of a keyed table that were deleted or merged away.
+
+    Returns
+    -------
+    ibis Table
+        The key, and `ended_at`: when the last version ended, later than all others. Without rows while
+        nothing has ended.
+
+    """
+    rows = _held(database, name)
+    key = str(TABLES[name].key)
+    until = rows.known_until if "known_until" in rows.columns else ibis.null("timestamp(6)")
+    last = rows.group_by(key).agg(is_there=until.isnull().any(), ended_at=until.max())
+    return last.filter(~last.is_there).select(key, "ended_at")
+
+
+def _held(database: Database, name: str) -> Any:
+    """Versions that held at some time."""
+    rows = database.table(name)
+    if "known_until" not in rows.columns:
+        return rows
+    return rows.filter(rows.known_until.isnull() | (rows.known_at < rows.known_until))

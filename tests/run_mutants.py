@@ -70,7 +70,7 @@ MUTANTS = (
      "order_by=[*clock, rows.known_at.desc()]"),
     ("a version that ended before it was known counts", "versions.py", "(rows.known_at < rows.known_until)",
      "rows.known_until.notnull()"),
-    ("a restored row has ended", "versions.py", "rows.known_until.isnull().any().over(one)", "ibis.literal(False)"),
+    ("a restored row has ended", "versions.py", "until.isnull().any()", "until.isnull().all()"),
     ("an ended order stays a purchase", "labels.py", "& orders.ended_at.isnull()", ""),
     ("an ended win stays a win", "labels.py", " & joined.ended_at.isnull()", ""),
     ("a deal that ended open is a no", "labels.py", "| ended_open.fill_null(False)", ""),
