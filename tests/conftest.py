@@ -9,6 +9,7 @@ from typing import Any
 
 import pyarrow as pa
 import pytest
+from crm_world import crm_folder  # noqa: F401  (a fixture)
 from postgres_server import postgres, postgres_server  # noqa: F401  (fixtures)
 from small_crm import CUSTOMERS, SIMPLE, Answer, World, copy_world, only_candidates, write_configs
 
@@ -123,16 +124,17 @@ def extract_world(
     return extract(made, source=MemorySource(delivered, made.source.data_end), dry_run=dry_run, **(options or {}))
 
 
+_CLOCKS = {"known_at", "currency", "deleted_at", "merged_into", "merged_at"}
+
+
 def _all_static(name: str, rows: pa.Table, mapping: Mapping[str, Any]) -> dict[str, Any]:
     spec = TABLES[name]
-    taken = {spec.key, spec.time, *spec.revealed, *mapping.get("tracked", ()), *mapping.get("revealed", ())}
-    taken |= set(mapping.get("sensitive", ()))
-    taken |= set(mapping.get("revealed", {}).values()) | {"known_at", "currency", mapping.get("known_at")}
-    return (
-        {"static": [c for c in rows.column_names if c not in taken and not c.endswith("_known_at")]}
-        if spec.is_entity
-        else {}
-    )
+    taken = {spec.key, spec.time, *spec.revealed, *_CLOCKS, *mapping.get("revealed", {}).values()}
+    for key in ("tracked", "remembered", "revealed", "sensitive"):
+        taken |= set(mapping.get(key, ()))
+    taken |= {mapping.get("known_at"), mapping.get("modified_at")} | ({"customer_id"} - {spec.key})
+    columns = [c for c in rows.column_names if c not in taken and not c.endswith("_known_at")]
+    return {"static": columns} if spec.is_entity else {}
 
 
 def make_tables(state: Path, mappings: Mapping[str, Mapping[str, Any]] | None = None, **world: Any) -> CrmTables:
