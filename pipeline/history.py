@@ -1,5 +1,5 @@
 # ruff: noqa: S608  (SQL is put together from quoted names and expressions of our own)
-"""Attribute history: one row per version of an entity, made from its changes.
+"""Attribute history: one row per version of an entity, made from its changes and the versions of its row.
 
 A version holds for `known_at < as_of <= known_until`. Two clocks matter: a change that became known
 late does not overwrite a value that occurred after it. What a tracked column was before its first
@@ -7,6 +7,7 @@ change is the old value of the change that was known first: never today's value,
 that only a change known later tells of.
 """
 
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, date, datetime
 from zoneinfo import ZoneInfo
@@ -21,61 +22,80 @@ from pipeline.rows import Rows
 from pipeline.staging import ROW, quote
 
 CHANGES = "attribute_changes"
-_CHANGES = quote(f"typed_{CHANGES}")
+ALL_CHANGES = "all_changes"
+"""DuckDB table: all changes that are known, those of our own (`is_own`) too, in the order of `__row`."""
 
 
-def entity_versions(plan: TablePlan) -> str:
-    """Return the SELECT of the versions of an entity table: its columns, `known_at` and `known_until`.
+def entity_versions(plan: TablePlan, since: Mapping[str, datetime]) -> str:
+    """Return the SELECT of the versions of an entity table: its columns and `known_until`.
 
     Parameters
     ----------
     plan : TablePlan
-        An entity table; `typed_<table>` and, if it has tracked columns, `typed_attribute_changes` hold its rows.
+        An entity table with attributes. `versions_<table>` holds the versions of its rows, `entities_<table>`
+        each entity with its attributes as they are, `all_changes` what changed them.
+    since : mapping of column to datetime
+        Remembered columns: before this moment their value is unknown (UTC).
 
     """
-    entities = quote(f"typed_{plan.name}")
-    kept = ", ".join(quote(column) for column in plan.columns if column != KNOWN_AT)
-    if not plan.mapping.tracked:
-        return f"SELECT {kept}, {KNOWN_AT}, CAST(NULL AS TIMESTAMP) AS known_until FROM {entities}"
-    tracked = [_Tracked.of(plan, column) for column in plan.mapping.tracked]
+    attributes = [Attribute.of(plan, column, since) for column in plan.attributes]
     key = quote(str(plan.spec.key))
-    columns = ", ".join(
-        f"versions.{quote(column)}" if column in plan.mapping.tracked else f"entities.{quote(column)}"
-        for column in plan.columns
-        if column != KNOWN_AT
+    clocks = {
+        KNOWN_AT: f"greatest(a.moment, r.{KNOWN_AT})",
+        "known_until": "least(a.until, r.known_until)",
+    }
+    columns = [*plan.columns, "known_until"]
+    values = ", ".join(
+        f"{clocks[c]} AS {c}" if c in clocks else f"{'a' if c in plan.attributes else 'r'}.{quote(c)}" for c in columns
     )
+    same = " AND ".join(
+        f"{quote(c)} IS NOT DISTINCT FROM lag({quote(c)}) OVER history" for c in plan.columns if c not in clocks
+    )
+    names = ", ".join(map(quote, plan.columns))
     return (
-        f"WITH {_events(plan, tracked)}, {_versions(tracked)} "
-        f"SELECT {columns}, versions.moment AS {KNOWN_AT}, lead(versions.moment) OVER (PARTITION BY versions.entity_id "
-        f"ORDER BY versions.moment) AS known_until FROM versions JOIN {entities} AS entities "
-        f"ON entities.{key} = versions.entity_id"
+        f"WITH {_events(plan, attributes)}, {_versions(attributes)}, "
+        f"held AS (SELECT *, lead(moment) OVER (PARTITION BY entity_id ORDER BY moment) AS until FROM versions), "
+        f"pieces AS (SELECT {values} FROM {quote(f'versions_{plan.name}')} AS r JOIN held AS a "
+        f"ON a.entity_id = r.{key} AND coalesce(a.moment < r.known_until, true) "
+        f"AND coalesce(r.{KNOWN_AT} < a.until, true)), "
+        f"marked AS (SELECT *, lag(known_until) OVER history AS end_before, coalesce(lag(known_until) OVER history = "
+        f"{KNOWN_AT} AND {same}, false) AS goes_on, last_value(known_until) OVER (history ROWS BETWEEN UNBOUNDED "
+        f"PRECEDING AND UNBOUNDED FOLLOWING) AS last_end FROM pieces WINDOW history AS (PARTITION BY {key} "
+        f"ORDER BY {KNOWN_AT})) "
+        f"SELECT {names}, CASE WHEN lead({KNOWN_AT}) OVER history IS NULL THEN last_end "
+        f"ELSE lead(end_before) OVER history END AS known_until FROM (SELECT * FROM marked WHERE NOT goes_on) "
+        f"WINDOW history AS (PARTITION BY {key} ORDER BY {KNOWN_AT})"
     )
 
 
 @dataclass(frozen=True)
-class _Tracked:
-    """A tracked column, its type, how its text is read, and since when its history is known (UTC)."""
+class Attribute:
+    """A column of an entity with a history, its type, how its text is read, and since when it is known (UTC)."""
 
     column: str
     kind: ColumnType
     new_value: str
     old_value: str
     since: datetime | None
+    is_remembered: bool
 
     @classmethod
-    def of(cls, plan: TablePlan, column: str) -> "_Tracked":
+    def of(cls, plan: TablePlan, column: str, since: Mapping[str, datetime] | None = None) -> "Attribute":
+        """Describe a tracked or remembered column of an entity table."""
         kind = plan.columns[column]
         reads = [str(cast(v, "VARCHAR", kind, plan.zone, is_id(plan.spec, column))) for v in ("new_value", "old_value")]
-        since = plan.mapping.history_since.get(column)
-        return cls(column, kind, reads[0], reads[1], _day_start(since, plan.zone) if since else None)
+        day = plan.mapping.history_since.get(column)
+        begins = _day_start(day, plan.zone) if day else (since or {}).get(column)
+        return cls(column, kind, reads[0], reads[1], begins, column in plan.mapping.remembered)
 
     @property
     def is_it(self) -> str:
-        """Condition: a change of this column."""
-        return f"field = '{self.column}'"
+        """Condition: a change of this column; the history of a remembered one is ours alone."""
+        return f"field = '{self.column}'{' AND is_own' if self.is_remembered else ''}"
 
     @property
     def name(self) -> str:
+        """Return the column as an SQL identifier."""
         return quote(self.column)
 
 
@@ -84,54 +104,66 @@ def _day_start(day: date, zone: str) -> datetime:
     return local.astimezone(UTC).replace(tzinfo=None)
 
 
-def _changes_of(plan: TablePlan) -> str:
-    """Changes of tracked columns: `place` in the order of occurring, `turn` in that of becoming known."""
-    fields = ", ".join(f"'{column}'" for column in plan.mapping.tracked)
+def changes_of(plan: TablePlan, attributes: Sequence[Attribute], changes: str, entities: str) -> str:
+    """Changes of attributes: `place` in the order of occurring, `turn` in that of becoming known."""
+    wanted = " OR ".join(f"({one.is_it})" for one in attributes)
     return (
-        f"SELECT changes.entity_id, field, old_value, new_value, "
+        f"SELECT changes.entity_id, changes.{ROW}, field, old_value, new_value, "
         f"greatest(changes.{KNOWN_AT}, entities.{KNOWN_AT}) AS moment, "
         f"row_number() OVER (PARTITION BY changes.entity_id, field "
         f"ORDER BY changes.occurred_at, changes.{KNOWN_AT}, changes.{ROW}) AS place, "
         f"row_number() OVER (PARTITION BY changes.entity_id, field "
         f"ORDER BY changes.{KNOWN_AT}, changes.occurred_at, changes.{ROW}) AS turn "
-        f"FROM {_CHANGES} AS changes JOIN {quote(f'typed_{plan.name}')} AS entities "
+        f"FROM {changes} AS changes JOIN {quote(entities)} AS entities "
         f"ON entities.{quote(str(plan.spec.key))} = changes.entity_id "
-        f"WHERE table_name = '{plan.name}' AND field IN ({fields})"
+        f"WHERE table_name = '{plan.name}' AND ({wanted})"
     )
 
 
-def _events(plan: TablePlan, tracked: list[_Tracked]) -> str:
-    """Moments at which something may change: one struct per tracked column, null where nothing does.
+def newest_values(attributes: Sequence[Attribute]) -> str:
+    """Per attribute, what the change that occurred last says, as a struct; null without a change."""
+    return ", ".join(
+        f"max_by({{'v': {one.new_value}}}, place) FILTER (WHERE field = '{one.column}') AS {one.name}"
+        for one in attributes
+    )
+
+
+def first_values(attributes: Sequence[Attribute]) -> str:
+    """Per attribute, what it was before the change that was known first, as a struct; null without a change."""
+    return ", ".join(
+        f"any_value({{'v': {one.old_value}}}) FILTER (WHERE field = '{one.column}' AND turn = 1) AS {one.name}"
+        for one in attributes
+    )
+
+
+def _events(plan: TablePlan, attributes: Sequence[Attribute]) -> str:
+    """Moments at which something may change: one struct per attribute, null where nothing does.
 
     A struct with a null inside is a value that was set to null. Rank 0 is the opening.
     """
     key = f"entities.{quote(str(plan.spec.key))}"
-    entities = f"{quote(f'typed_{plan.name}')} AS entities"
-    news = ", ".join(
-        f"max_by({{'v': {one.new_value}}}, place) FILTER (WHERE {one.is_it}) AS {one.name}" for one in tracked
-    )
-    olds = ", ".join(
-        f"any_value({{'v': {one.old_value}}}) FILTER (WHERE {one.is_it} AND turn = 1) AS {one.name}" for one in tracked
-    )
-    opening = ", ".join(f"coalesce(olds.{one.name}, {{'v': entities.{one.name}}}) AS {one.name}" for one in tracked)
-    nothing = ", ".join("NULL" for _ in tracked)
+    entities = f"{quote(f'entities_{plan.name}')} AS entities"
+    changes = changes_of(plan, attributes, ALL_CHANGES, f"entities_{plan.name}")
+    opening = ", ".join(f"coalesce(olds.{one.name}, {{'v': entities.{one.name}}}) AS {one.name}" for one in attributes)
+    nothing = ", ".join("NULL" for _ in attributes)
     starts = "".join(
         f" UNION ALL SELECT {key}, TIMESTAMP '{since}', 1, {nothing} FROM {entities} "
         f"WHERE {KNOWN_AT} < TIMESTAMP '{since}'"
-        for since in sorted({one.since for one in tracked if one.since})
+        for since in sorted({one.since for one in attributes if one.since})
     )
     return (
-        f"changes AS ({_changes_of(plan)}), "
+        f"changes AS ({changes}), "
         "effective AS (SELECT * FROM changes QUALIFY place > coalesce(max(place) OVER (PARTITION BY entity_id, field "
         "ORDER BY moment, place ROWS BETWEEN UNBOUNDED PRECEDING AND 1 PRECEDING), 0)), "
-        f"olds AS (SELECT entity_id, {olds} FROM changes GROUP BY entity_id), "
+        f"olds AS (SELECT entity_id, {first_values(attributes)} FROM changes GROUP BY entity_id), "
         f"events AS (SELECT {key} AS entity_id, entities.{KNOWN_AT} AS moment, 0 AS rank, {opening} "
         f"FROM {entities} LEFT JOIN olds ON olds.entity_id = {key} "
-        f"UNION ALL SELECT entity_id, moment, 1, {news} FROM effective GROUP BY entity_id, moment{starts})"
+        f"UNION ALL SELECT entity_id, moment, 1, {newest_values(attributes)} FROM effective "
+        f"GROUP BY entity_id, moment{starts})"
     )
 
 
-def _versions(tracked: list[_Tracked]) -> str:
+def _versions(tracked: Sequence[Attribute]) -> str:
     """Versions: the newest value of every column at each moment, without moments at which nothing changed."""
     merged = ", ".join(
         f"coalesce(any_value({one.name}) FILTER (WHERE rank = 1), any_value({one.name})) AS {one.name}"
@@ -162,7 +194,7 @@ def check_history(connection: duckdb.DuckDBPyConnection, plan: TablePlan) -> Fin
     newest change disagrees with their current value: the history stays as the changes say.
     """
     found = Findings()
-    tracked = [_Tracked.of(plan, column) for column in plan.mapping.tracked]
+    tracked = [Attribute.of(plan, column) for column in plan.mapping.tracked]
     bad = {
         (one, name): f"table_name = '{plan.name}' AND {one.is_it} AND nullif(trim({name}), '') IS NOT NULL "
         f"AND ({read}) IS NULL"
@@ -185,18 +217,16 @@ def check_history(connection: duckdb.DuckDBPyConnection, plan: TablePlan) -> Fin
     return found
 
 
-def _disagreeing(connection: duckdb.DuckDBPyConnection, plan: TablePlan, tracked: list[_Tracked]) -> list[str]:
+def _disagreeing(connection: duckdb.DuckDBPyConnection, plan: TablePlan, tracked: list[Attribute]) -> list[str]:
     """Return a warning per column whose newest change says something else than its current value."""
-    newest = ", ".join(
-        f"max_by({{'v': {one.new_value}}}, place) FILTER (WHERE {one.is_it}) AS {one.name}" for one in tracked
-    )
+    changes = changes_of(plan, tracked, f"typed_{CHANGES}", f"typed_{plan.name}")
     other = ", ".join(
         f"count(*) FILTER (WHERE changed.{one.name} IS NOT NULL "
         f"AND changed.{one.name}.v IS DISTINCT FROM entities.{one.name})"
         for one in tracked
     )
     counts = connection.execute(
-        f"SELECT {other} FROM (SELECT entity_id, {newest} FROM ({_changes_of(plan)}) GROUP BY entity_id) AS changed "
+        f"SELECT {other} FROM (SELECT entity_id, {newest_values(tracked)} FROM ({changes}) GROUP BY 1) AS changed "
         f"JOIN {quote(f'typed_{plan.name}')} AS entities ON entities.{quote(str(plan.spec.key))} = changed.entity_id"
     ).fetchone()
     return [

@@ -1,4 +1,4 @@
-# ruff: noqa: S608  (SQL is put together from quoted names and expressions of our own)
+
 """What is wrong with the rows of a source beside other things: their types, the deployment, other tables.
 
 Bad rows are named by a condition; `pipeline.quarantine` decides whether there are few enough to go
@@ -67,8 +67,8 @@ def check_references(
         Holds the typed tables.
     plan : TablePlan
         The table whose keys are checked.
-    keys : mapping of table to key column
-        Tables that keys can point at; references to others are not checked.
+    keys : mapping of table to SELECT
+        The keys that can be pointed at, null never among them; references to other tables are not checked.
     orphan_share : float
         Share of rows that may point at nothing.
 
@@ -76,10 +76,7 @@ def check_references(
     found = Findings()
     rows = Rows(connection, f"typed_{plan.name}", plan.mapping.sensitive)
     targets = {column: to for column, to in plan.spec.references.items() if column in plan.columns and to in keys}
-    orphans = {
-        column: f"{quote(column)} NOT IN (SELECT {keys[to]} FROM {quote(f'typed_{to}')} WHERE {keys[to]} IS NOT NULL)"
-        for column, to in targets.items()
-    }
+    orphans = {column: f"{quote(column)} NOT IN ({keys[to]})" for column, to in targets.items()}
     counts = rows.counts(orphans) if orphans else {}
     for column, orphan in orphans.items():
         count, to = counts[column], targets[column]

@@ -179,8 +179,8 @@ def test_known_at_comes_from_the_column_that_the_config_names(tmp_path):
 
 def test_a_known_at_that_is_not_delivered_is_refused(tmp_path):
     orders = "order_id  occurred_at  known_at  customer_id  amount\nO1  2024-02-01  2024-02-07  C1  10"
-    with pytest.raises(ConfigError, match=r"tables\.orders\.known_at names column 'first_seen'"):
-        extract_world(tmp_path, {"orders": {"known_at": "first_seen"}}, customers=CUSTOMERS, orders=orders)
+    with pytest.raises(ConfigError, match=r"tables\.orders\.known_at names column 'synced_at'"):
+        extract_world(tmp_path, {"orders": {"known_at": "synced_at"}}, customers=CUSTOMERS, orders=orders)
 
 
 def test_a_value_that_is_filled_later_has_its_own_clock(tmp_path):
@@ -213,7 +213,7 @@ def test_a_value_that_nothing_dates_is_left_out(tmp_path):
 
 def test_columns_of_entities_without_a_declared_history_are_left_out(tmp_path):
     report = extract_world(tmp_path, {"customers": {"static": []}}, customers=CUSTOMERS)
-    assert report.tables[0].left_out == {"region": "no history declared: name it in static or in tracked"}
+    assert report.tables[0].left_out == {"region": "no history declared: name it in static, tracked or remembered"}
     assert list(report.tables[0].columns) == ["customer_id", "created_at", "known_at", "known_until"]
 
 
