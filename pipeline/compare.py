@@ -21,6 +21,7 @@ from pipeline.config import TableMapping
 from pipeline.findings import Findings
 from pipeline.mapping import TablePlan, is_id
 from pipeline.normalise import family
+from pipeline.rows import count_rows
 from pipeline.staging import Delivered
 
 DELIVERED = "delivered"
@@ -286,9 +287,8 @@ def _say_shrunk(stored: Stored, name: str, now: int, shrink_share: float) -> str
     lost = before - now
     if lost <= 0 or (now > 0 and lost < shrink_share * before):
         return None
-    counted = "1 row" if now == 1 else f"{now:,} rows"
     return (
-        f"Table '{name}': {counted}, where the tables that are stored have {before:,}: a loss of "
+        f"Table '{name}': {count_rows(now)}, where the tables that are stored have {before:,}: a loss of "
         f"{100 * lost / before:.0f} %, and source.shrink_share stops at {100 * shrink_share:g} %. See whether the "
         "source is complete; if these rows are really gone, go on with `leadsieve extract --accept-shrink`."
     )

@@ -62,7 +62,8 @@ def _describe(path: Path, error: ValidationError) -> str:
     message = first["msg"].removeprefix("Value error, ")
     full = ".".join(map(str, location))
     if first["type"] == "value_error":
-        return f"{path}: {message.rstrip('.')}{f' (in {full})' if full else ''}."
+        end = "" if message.endswith("?") and not full else "."
+        return f"{path}: {message.rstrip('.')}{f' (in {full})' if full else ''}{end}"
     return f"{path}: key '{full}' is {first['input']!r}: {message}."
 
 

@@ -15,13 +15,22 @@ SHOWN = 5
 NOT_SHOWN = "not shown: sensitive"
 
 
+def count_rows(count: int) -> str:
+    """Count rows.
+
+    >>> count_rows(1), count_rows(1234)
+    ('1 row', '1,234 rows')
+    """
+    return "1 row" if count == 1 else f"{count:,} rows"
+
+
 def rows_have(count: int) -> str:
     """Count rows as the subject of a sentence.
 
     >>> rows_have(1), rows_have(1234)
     ('1 row has', '1,234 rows have')
     """
-    return "1 row has" if count == 1 else f"{count:,} rows have"
+    return f"{count_rows(count)} {'has' if count == 1 else 'have'}"
 
 
 @dataclass(frozen=True)

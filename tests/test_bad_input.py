@@ -44,7 +44,7 @@ def edit(world: World, old: str, new: str, file: str = CONFIG) -> None:
             "lookback_day:",
             r"unknown key 'lookback_day' in targets\.churn\. Did you mean 'lookback_days'\?",
         ),
-        ("  invoices:", "  invoicees:", r"unknown table 'invoicees' in tables\. Did you mean 'invoices'\?\.?"),
+        ("  invoices:", "  invoicees:", r"unknown table 'invoicees' in tables\. Did you mean 'invoices'\?"),
         (
             "kind: churn",
             "kind: leave",

@@ -1,5 +1,6 @@
 """`leadsieve extract`: read the CRM's tables, check them, and keep them."""
 
+from contextlib import nullcontext
 from dataclasses import asdict
 from typing import TYPE_CHECKING, Annotated
 
@@ -10,6 +11,7 @@ from features.errors import DataError
 from pipeline.commands.options import ConfigOption, JsonOption, answer, print_json, progress
 from pipeline.config import load_config
 from pipeline.errors import EXIT_CODES, ConfigError
+from pipeline.rows import count_rows
 
 if TYPE_CHECKING:
     from pipeline.extract import ExtractReport, TableReport
@@ -21,19 +23,34 @@ def extract(
         bool,
         typer.Option("--dry-run", help="Run the SELECTs, show what would be kept and what is wrong; write nothing."),
     ] = False,
+    accept_shrink: Annotated[
+        bool,
+        typer.Option("--accept-shrink", help="Go on where a table lost more rows than source.shrink_share allows."),
+    ] = False,
+    accept_schema: Annotated[
+        bool,
+        typer.Option(
+            "--accept-schema", help="Go on where a column is gone (without it) or has another type (with it)."
+        ),
+    ] = False,
+    start_over: Annotated[
+        bool, typer.Option("--start-over", help="Begin anew, and forget what earlier extracts saw.")
+    ] = False,
     as_json: JsonOption = False,
 ) -> None:
-    """Read the CRM's tables into Parquet files; a second run with nothing new changes nothing."""
+    """Read the CRM's tables into Parquet files; a second run with nothing new changes nothing.
+
+    It stops where the source changed since the last extract in a way that nobody asked for.
+    """
     from pipeline.extract import extract as extract_tables
     from pipeline.lock import hold_lock
 
     loaded = load_config(config)
-    with progress.status("Reading tables ..."):
-        if dry_run:
-            report = extract_tables(loaded, dry_run=True)
-        else:
-            with hold_lock(loaded.folder, "extract"):
-                report = extract_tables(loaded)
+    lock = nullcontext() if dry_run else hold_lock(loaded.folder, "extract")
+    with progress.status("Reading tables ..."), lock:
+        report = extract_tables(
+            loaded, dry_run=dry_run, accept_shrink=accept_shrink, accept_schema=accept_schema, start_over=start_over
+        )
     if as_json:
         print_json({**asdict(report), "folder": str(report.folder), "data_end": report.data_end.isoformat()})
     else:
@@ -48,7 +65,7 @@ def _print(report: "ExtractReport", dry_run: bool) -> None:
         table.add_row(one.name, f"{one.rows_read:,}", f"{one.rows:,}", str(len(one.columns)))
     answer.print(table)
     for one in report.tables:
-        for line in _notes(one, dry_run):
+        for line in [*_notes(one, dry_run), *_held_back(one, report, dry_run)]:
             _say(f"{one.name}: {line}")
     for sentence in (*report.mistakes, *report.problems):
         _say(f"Problem: {sentence}")
@@ -67,8 +84,16 @@ def _notes(one: "TableReport", dry_run: bool) -> list[str]:
     for reason in dict.fromkeys(one.left_out.values()):
         columns = ", ".join(column for column, why in one.left_out.items() if why == reason)
         lines.append(f"left out {columns}: {reason}")
-    lines += [f"{count:,} rows dropped: {reason}" for reason, count in one.dropped.items()]
+    lines += [f"{count_rows(count)} dropped: {reason}" for reason, count in one.dropped.items()]
     return [*lines, *one.warnings]
+
+
+def _held_back(one: "TableReport", report: "ExtractReport", dry_run: bool) -> list[str]:
+    if not one.quarantined:
+        return []
+    reasons = ", ".join(f"{reason} ({count:,})" for reason, count in one.quarantined.items())
+    place = "" if dry_run else f" in {report.folder.parent / 'quarantine' / f'{one.name}.csv'}"
+    return [f"{count_rows(sum(one.quarantined.values()))} held back{place}: {reasons}"]
 
 
 def _say(text: str) -> None:
