@@ -34,7 +34,7 @@ def make_engine(place: Path | str, *, busy_seconds: float = 10.0, write_ahead: b
     place : Path or str
         A SQLite file, or an SQLAlchemy URL.
     busy_seconds : float
-        SQLite: seconds to wait for another program's lock.
+        SQLite and PostgreSQL: seconds to wait for another program's lock.
     write_ahead : bool
         SQLite: keep a write-ahead log, synced at every commit, and enforce foreign keys.
 
@@ -62,6 +62,8 @@ def make_engine(place: Path | str, *, busy_seconds: float = 10.0, write_ahead: b
         ) from None
     if is_sqlite:
         _set_up_sqlite(engine, write_ahead)
+    elif postgres.is_postgres(url):
+        _set_up_postgres(engine, busy_seconds)
     return engine
 
 
@@ -101,6 +103,14 @@ def _set_up_sqlite(engine: Engine, write_ahead: bool) -> None:
     def begin(connection: Any) -> None:
         writes = connection.get_execution_options().get("writes", False)
         connection.exec_driver_sql("BEGIN IMMEDIATE" if writes else "BEGIN")
+
+
+def _set_up_postgres(engine: Engine, busy_seconds: float) -> None:
+    """Wait for nobody's lock for ever."""
+
+    @event.listens_for(engine, "begin")
+    def begin(connection: Any) -> None:
+        connection.exec_driver_sql(f"SET LOCAL lock_timeout = {round(busy_seconds * 1000)}")
 
 
 def writing(engine: Engine) -> Engine:

@@ -77,7 +77,10 @@ def _make_ssl(mode: str, root: str | None) -> ssl.SSLContext | bool | None:
     if mode == "disable":
         return False
     if mode not in ("require", "verify-ca", "verify-full"):
-        raise ConfigError(f"A PostgreSQL URL has sslmode={mode}, expected disable, prefer, require or verify-full.")
+        raise ConfigError(
+            "A PostgreSQL URL has an unknown sslmode, expected disable, prefer, require, verify-ca or verify-full. "
+            "Correct it."
+        )
     try:
         context = ssl.create_default_context(cafile=root)
     except OSError as error:

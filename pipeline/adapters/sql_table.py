@@ -3,7 +3,21 @@
 from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from typing import Any
 
-from sqlalchemy import ColumnElement, Connection, TableClause, bindparam, column, delete, insert, select, table, update
+from sqlalchemy import (
+    REAL,
+    BindParameter,
+    ColumnElement,
+    Connection,
+    TableClause,
+    bindparam,
+    cast,
+    column,
+    delete,
+    insert,
+    select,
+    table,
+    update,
+)
 from sqlalchemy.types import TypeEngine
 
 from pipeline.adapters.sql_types import make_bindable, to_key, to_plain, to_record_id, to_stored
@@ -134,7 +148,7 @@ class SqlTable:
         """Conditions that find the record of one row of parameters if its fields have their expected values."""
         cells = [self._table.c[field] for field in fields]
         olds = [bindparam(f"leadsieve_old_{i}", type_=cell.type) for i, cell in enumerate(cells)]
-        same = [cell.is_not_distinct_from(old) for cell, old in zip(cells, olds, strict=True)]
+        same = [cell.is_not_distinct_from(_as_stored(old)) for cell, old in zip(cells, olds, strict=True)]
         return [self._key == bindparam("leadsieve_key", type_=self._key.type), *same]
 
     def _expected(self, record: Sequence[FieldWrite]) -> dict[str, Any]:
@@ -142,6 +156,11 @@ class SqlTable:
         types = [self._table.c[write.field].type for write in record]
         olds = {f"leadsieve_old_{i}": to_stored(w.expected_old, types[i]) for i, w in enumerate(record)}
         return {"leadsieve_key": to_key(record[0].record_id, self._key.type), **olds}
+
+
+def _as_stored(old: BindParameter[Any]) -> ColumnElement[Any]:
+    """Return an old value with the digits of its column: a REAL holds no 0.7, only what is nearest to it."""
+    return cast(old, old.type) if isinstance(old.type, REAL) else old
 
 
 def _judge(write: FieldWrite, before: Mapping[str, Value] | None, after: Mapping[str, Value] | None) -> WriteResult:
