@@ -18,7 +18,7 @@ from pipeline.history import CHANGES, check_history, count_strangers
 from pipeline.left_out import leave_out
 from pipeline.mapping import TablePlan, plan_table
 from pipeline.previous import Previous
-from pipeline.quarantine import set_aside
+from pipeline.quarantine import is_held_back, set_aside
 from pipeline.row_checks import NEVER_EMPTY, check_rows
 from pipeline.rows import Rows
 from pipeline.staging import Delivered, quote, stage
@@ -208,6 +208,9 @@ def _type_table(
     found = check_rows(connection, plan, intake.period)
     intake.add(name, found)
     intake.add(name, set_aside(connection, plan, [*bad, *found.bad], delivered.rows, config.source.bad_share))
+    if plan.spec.key and intake.findings[name].quarantined:
+        parts = [intake.keys_read.get(name), is_held_back(name)]
+        intake.keys_read[name] = " OR ".join(f"({part})" for part in parts if part)
     if name != CHANGES:  # whose values are checked against all other tables
         connection.execute(f"DROP TABLE {quote(f'raw_{name}')}")
     return True

@@ -17,6 +17,8 @@ from pipeline.mapping import TablePlan
 from pipeline.staging import ROW, quote
 
 REASON = "reason"
+_OWN = ("__reason", "__key")
+"""Columns of ours beside the delivered ones: what is wrong, and the key as it is stored."""
 
 
 def quarantine_table(name: str) -> str:
@@ -84,9 +86,10 @@ def _faults(plan: TablePlan, bad: Sequence[Bad]) -> str:
 
 def _move(connection: duckdb.DuckDBPyConnection, plan: TablePlan, faults: str) -> None:
     held = quote(quarantine_table(plan.name))
+    key = f"CAST(typed.{quote(plan.spec.key)} AS VARCHAR)" if plan.spec.key else "CAST(NULL AS VARCHAR)"
     rows = (
-        f"SELECT faults.{REASON} AS {quote(f'__{REASON}')}, raw.* FROM {quote(f'raw_{plan.name}')} AS raw "
-        f"JOIN {faults} AS faults USING ({ROW})"
+        f"SELECT faults.{REASON} AS {_OWN[0]}, {key} AS {_OWN[1]}, raw.* FROM {quote(f'raw_{plan.name}')} AS raw "
+        f"JOIN {faults} AS faults USING ({ROW}) JOIN {quote(f'typed_{plan.name}')} AS typed USING ({ROW})"
     )
     connection.execute(f"CREATE TABLE IF NOT EXISTS {held} AS FROM ({rows}) LIMIT 0")
     connection.execute(f"INSERT INTO {held} {rows}")
@@ -106,6 +109,14 @@ def _say_too_many(sentences: list[str], total: int, rows_read: int, share: float
 
 def _text(value: str) -> str:
     return "'" + value.replace("'", "''") + "'"
+
+
+def is_held_back(name: str) -> str:
+    """Return the condition on `{key}`, to be formatted in: a row with this key is in the quarantine.
+
+    What is stored of such a row stands: it is neither changed nor gone.
+    """
+    return f"{{key}} IN (SELECT {_OWN[1]} FROM {quote(quarantine_table(name))} WHERE {_OWN[1]} IS NOT NULL)"
 
 
 def write_quarantine(
@@ -136,11 +147,11 @@ def write_quarantine(
 def _write(connection: duckdb.DuckDBPyConnection, name: str, sensitive: Collection[str], path: Path) -> None:
     held = quote(quarantine_table(name))
     columns = [str(column) for column, *_ in connection.execute(f"DESCRIBE {held}").fetchall()]
-    shown = [f"{quote(f'__{REASON}')} AS {quote(REASON)}"]
+    shown = [f"{_OWN[0]} AS {quote(REASON)}"]
     shown += [
         f"NULL AS {quote(column)}" if column in sensitive else quote(column)
         for column in columns
-        if column not in (ROW, f"__{REASON}")
+        if column not in (ROW, *_OWN)
     ]
     partial = path.with_name(f".{path.name}-{os.getpid()}")
     connection.execute(

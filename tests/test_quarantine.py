@@ -221,3 +221,20 @@ def test_no_sentence_shows_a_sensitive_value(tmp_path, dry_run):
         said = str(caught.value)
     assert "Table 'deals': 1 of 1 values of column 'amount' cannot be read (not shown: sensitive)" in said
     assert "secret" not in said
+
+
+def test_a_row_that_is_bad_today_stands_as_it_was_stored(tmp_path):
+    first = make_orders()
+    extract_world(tmp_path, customers=CUSTOMERS, orders=first, config=TENTH)
+    spoilt = [
+        {**row, "amount": "?"} if row["order_id"] == "O2" else row
+        for row in [*first, *make_orders({"order_id": "O10"})[-1:]]
+    ]
+    report = extract_world(tmp_path, customers=CUSTOMERS, orders=spoilt, config=TENTH, data_end="2024-07-02")
+    assert report.tables[1].quarantined == {"amount cannot be read": 1}
+    path = load_tables(report.folder).path("orders")
+    rows = duckdb.sql(
+        f"SELECT order_id, CAST(amount AS INT), known_at = occurred_at FROM '{path}' ORDER BY 1"
+    ).fetchall()
+    assert rows[:3] == [("O1", 1, True), ("O10", 1, False), ("O2", 2, True)]  # O10 is new, known since this extract
+    assert "known_until" not in load_tables(report.folder).tables["orders"].columns  # nothing has ended
