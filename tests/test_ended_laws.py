@@ -9,8 +9,9 @@ from typing import Any
 
 import pandas as pd
 from ended_worlds import Fate, Stored, cut, fates, live, scramble, store, write
-from hypothesis import given
-from test_laws import CHURN, CONVERSION, TARGETS, features, law, many, moments, possible, same
+from hypothesis import given, settings
+from test_laws import CHURN, CONVERSION, EXAMPLES, TARGETS, features, many, moments, possible, same
+from test_laws import law as usual
 from worlds import END, World
 
 from features.catalog import CATALOG
@@ -33,6 +34,7 @@ def subscription_revenue(subscriptions: Any) -> FeatureDict:
 
 
 WITH_SUBSCRIPTIONS: tuple[Group, ...] = (*CATALOG, subscription_revenue)
+law = settings(parent=usual, max_examples=max(2, EXAMPLES // 2))
 any_fates = fates("delete", "restore", "change", "move", "turn", "merge")
 
 
