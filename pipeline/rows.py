@@ -33,6 +33,15 @@ def rows_have(count: int) -> str:
     return f"{count_rows(count)} {'has' if count == 1 else 'have'}"
 
 
+def hide_values(text: str, known: str) -> str:
+    """Hide what a text has in quotes, unless it is part of a text that is known anyway.
+
+    >>> hide_values('column "age": invalid input for integer: "Max"', "SELECT age FROM people")
+    'column "age": invalid input for integer: (not shown: sensitive)'
+    """
+    return re.sub(r"'([^']*)'|\"([^\"]*)\"", lambda m: m[0] if m[0][1:-1] in known else f"({NOT_SHOWN})", text)
+
+
 @dataclass(frozen=True)
 class Rows:
     """One table of a connection; conditions and expressions are SQL. Values of `sensitive` columns are not shown."""

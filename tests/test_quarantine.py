@@ -1,13 +1,17 @@
 """Bad rows up to a share go to a file with the reason; above it the extract stops."""
 
 import csv
+import sqlite3
 
 import duckdb
 import pytest
-from conftest import extract_world
+from conftest import extract_world, make_config
 
 from features.errors import DataError
 from features.tables import load_tables
+from pipeline.adapters.sql_reader import AlchemyReader
+from pipeline.errors import ConfigError
+from pipeline.extract import extract
 
 CUSTOMERS = "customer_id  created_at\nC1  2024-01-01\nC2  2024-01-02"
 TENTH = {"source": {"bad_share": 0.1}}
@@ -238,3 +242,34 @@ def test_a_row_that_is_bad_today_stands_as_it_was_stored(tmp_path):
     ).fetchall()
     assert rows[:3] == [("O1", 1, True), ("O10", 1, False), ("O2", 2, True)]  # O10 is new, known since this extract
     assert "known_until" not in load_tables(report.folder).tables["orders"].columns  # nothing has ended
+
+
+@pytest.mark.parametrize("sensitive", [["phone"], []])
+def test_what_a_file_reader_says_shows_no_line_of_a_file_with_sensitive_columns(tmp_path, sensitive):
+    (tmp_path / "customers.csv").write_text("customer_id,created_at,phone\nC1,2024-01-01,secret\n")
+    select = (
+        "SELECT * FROM read_csv('customers.csv', columns = {customer_id: 'TEXT', created_at: 'DATE', phone: 'INT'})"
+    )
+    tables = {"customers": {"select": select, "sensitive": sensitive}}
+    with pytest.raises(DataError, match=r"the files in .* cannot be read") as caught:
+        extract(make_config(tmp_path, tables))
+    assert ("secret" in str(caught.value), "not shown: sensitive" in str(caught.value)) == (
+        (False, True) if sensitive else (True, False)
+    )
+
+
+def test_what_a_database_says_shows_no_value_of_a_table_with_sensitive_columns(tmp_path, monkeypatch):
+    def refuse(*_):
+        raise ConfigError(
+            'tables.customers.select fails: column "phone": invalid integer: "secret". Correct the SELECT.'
+        )
+        yield
+
+    sqlite3.connect(tmp_path / "crm.db").execute("CREATE TABLE one (x)").connection.close()
+    source = {"adapter": "sql", "sqlite": str(tmp_path / "crm.db")}
+    tables = {"customers": {"select": "SELECT phone FROM customers", "sensitive": ["phone"]}}
+    config = make_config(tmp_path, tables, source=source)
+    monkeypatch.setattr(AlchemyReader, "batches", refuse)
+    expected = r'column "phone": invalid integer: \(not shown: sensitive\)\. Correct the SELECT'
+    with pytest.raises(ConfigError, match=expected):
+        extract(config)
