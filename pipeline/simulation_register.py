@@ -1,8 +1,8 @@
 """Rows of the customers table that no deal or order belongs to: addresses nobody works, and duplicates.
 
-A duplicate is a second row of a customer that somebody entered again. While it is open, some of the
-customer's activities, tickets and contacts hang on it; most duplicates are merged into the first row
-sooner or later, and what is entered from then on belongs to that one.
+A duplicate is a second row of a customer that somebody entered again, with one contact. While it is
+open, some of the customer's activities, tickets and contacts hang on it; most duplicates are merged into
+the first row sooner or later, and what is entered from then on belongs to that one.
 """
 
 from dataclasses import dataclass, fields, replace
@@ -56,7 +56,7 @@ class Register:
         is_there = is_open & (rng.random(len(rows)) < HANGING_SHARE)
         held = customer.copy()
         held[rows[is_there]] = other[is_there]
-        return held
+        return np.where(known < self.merged[held], held, self.original[held])
 
 
 def draw_register(
@@ -77,9 +77,8 @@ def draw_register(
     register = people
     if idle:
         others = draw_customers(rng, idle, owners)
-        theirs = draw_contacts(rng, others)
+        contacts = _join_contacts(contacts, draw_contacts(rng, others), len(people))
         others = replace(others, parent=np.where(others.parent >= 0, others.parent + len(people), -1))
-        contacts = _join_contacts(contacts, theirs, len(people))
         register = _join(people, others)
     original = rng.permutation(np.flatnonzero(people.created < HISTORY - 90 * DAY))[:duplicates]
     share = rng.uniform(0.02, 0.9, len(original))
@@ -92,12 +91,27 @@ def draw_register(
     columns["original"][first:] = original
     columns["duplicate"][original] = first + np.arange(len(original))
     columns["merged"][first:] = np.where(is_merged, merged, np.inf)
+    if len(original):
+        contacts = _join_contacts(contacts, _first_contacts(draw_contacts(rng, twins)), first)
     return Register(_join(register, twins), contacts, **columns)
 
 
-def _take(rows: Rows, index: Codes) -> Rows:
-    """Return some of the rows."""
-    return replace(rows, **{name: values[index] for name, values in _arrays(rows).items()})
+def _take(people: Customers, index: Codes) -> Customers:
+    """Return some of the customers."""
+    return replace(people, **{name: values[index] for name, values in _arrays(people).items()})
+
+
+def _first_contacts(contacts: Contacts) -> Contacts:
+    """Return only the contact that each customer was entered with."""
+    first, count = contacts.first, len(contacts.first)
+    return Contacts(
+        customer=contacts.customer[first],
+        created=contacts.created[first],
+        seniority=contacts.seniority[first],
+        is_decision_maker=contacts.is_decision_maker[first],
+        first=np.arange(count),
+        count=np.ones(count, dtype=np.int64),
+    )
 
 
 def _join(first: Rows, second: Rows) -> Rows:
