@@ -60,7 +60,7 @@ class Source(Section):
     data_end_select: str | None = Field(None, description="sql: a SELECT that returns the source's 'now' in UTC")
     orphan_share: float = Field(0.05, ge=0, le=1, description="share of rows with an unknown key that is tolerated")
     bad_share: float = Field(0.01, ge=0, lt=1, description="share of a table's rows that may go to the quarantine")
-    shrink_share: float = Field(0.5, ge=0, le=1, description="share of a table's rows that may be gone since last time")
+    shrink_share: float = Field(0.5, ge=0, le=1, description="share of a table's rows whose loss stops the extract")
     overlap_minutes: int = Field(60, ge=0, description="how far an incremental read looks back before the last extract")
     sweep_days: int = Field(7, ge=0, description="days between full sweeps of the keys of tables read incrementally")
 

@@ -88,6 +88,45 @@ def test_an_empty_customers_table(world: World):
     assert world.fingerprint() == before
 
 
+def test_a_table_that_lost_half_of_its_rows_overnight(world: World):
+    world.sql("DELETE FROM orders WHERE rowid % 2 = 0")
+    check(
+        world,
+        "run",
+        3,
+        r"Table 'orders': [\d,]+ rows, where the tables that are stored have [\d,]+: a loss of 50 %, and "
+        r"source\.shrink_share stops at 50 %\. .* go on with `leadsieve extract --accept-shrink`\.",
+    )
+    assert world.run("extract", "--accept-shrink").code == 0
+    assert world.run("run").code == 0  # the nightly job goes on from there
+
+
+def test_a_column_that_the_source_no_longer_has(world: World):
+    world.sql("ALTER TABLE orders DROP COLUMN cost")
+    check(world, "run", 2, r"tables\.orders\.select fails: .*no such column: cost.* Correct the SELECT\.")
+
+
+def test_a_clock_that_went_back(world: World):
+    world.sql("UPDATE clock SET now = datetime(now, '-1 hour')")
+    before = world.fingerprint()
+    answer = world.run("run")
+    assert answer.code == 3
+    assert "the clock of the source went back. Correct that clock or source.data_end, or begin anew" in answer.err
+    assert world.fingerprint() == before
+
+
+def test_a_bad_row_is_held_back_and_the_job_goes_on(world: World):
+    ((order_id,),) = world.sql("SELECT order_id FROM orders ORDER BY rowid LIMIT 1")
+    world.sql(f"UPDATE orders SET amount = 'n/a' WHERE order_id = '{order_id}'")
+    assert world.run("run").code == 0
+    header, line = (world.state / "quarantine" / "orders.csv").read_text(encoding="utf-8").splitlines()
+    assert header.startswith("reason,order_id,occurred_at")
+    assert line.startswith(f"amount cannot be read,{order_id},")
+    world.sql(f"UPDATE orders SET amount = 12.5 WHERE order_id = '{order_id}'")
+    assert world.run("extract").code == 0
+    assert not (world.state / "quarantine" / "orders.csv").exists()
+
+
 def test_no_positive_label(world: World):
     edit(
         world,

@@ -83,7 +83,7 @@ def _make_tables(settings: Config, config: Path, customers: int, seed: int, say:
         write_sql(simulate_crm(customers, seed), place, force=True)
     say(f"simulated a CRM of {customers:,} customers into {place}")
     with progress.status("Extracting ..."):
-        extracted = extract(settings)
+        extracted = extract(settings, start_over=True)  # another simulation is another world
     rows = sum(table.rows_read for table in extracted.tables)
     say(f"extracted {rows:,} rows of {len(extracted.tables)} tables, data until {extracted.data_end} (UTC)")
 
