@@ -17,8 +17,7 @@ from pipeline.findings import Findings, Period
 from pipeline.history import CHANGES, check_history, count_strangers
 from pipeline.left_out import leave_out
 from pipeline.mapping import TablePlan, plan_table
-from pipeline.previous import Previous
-from pipeline.quarantine import is_held_back, set_aside
+from pipeline.quarantine import set_aside
 from pipeline.row_checks import NEVER_EMPTY, check_rows
 from pipeline.rows import Rows
 from pipeline.staging import Delivered, quote, stage
@@ -110,7 +109,6 @@ def take_in(
     stored: Stored | None = None,
     *,
     accept_schema: bool = False,
-    previous: Previous | None = None,
 ) -> Intake:
     """Read all tables of a deployment into `typed_<table>` and check them.
 
@@ -126,17 +124,15 @@ def take_in(
         What the extract before stored and was delivered.
     accept_schema : bool
         Go on with columns that are gone or have another type.
-    previous : Previous, optional
-        What this extract remembers.
 
     """
     intake = Intake(Period(adapter.data_end()), stored.before if stored else {}, accept_schema)
     delivered = _stage_all(connection, config, adapter, intake)
     intake.period = replace(intake.period, read_until=adapter.clock())
-    for name, found in leave_out(connection, config, delivered).items():
-        intake.add(name, found)
+    for name, dropped in leave_out(connection, config, delivered).items():
+        intake.add(name, Findings(dropped=dropped))
     typed = [name for name, table in delivered.items() if _type_table(connection, config, intake, name, table)]
-    keys = {name: _known_keys(name, previous) for name in typed if TABLES[name].key and intake.rows[name]}
+    keys = {name: str(TABLES[name].key) for name in typed if TABLES[name].key and intake.rows_read[name]}
     for name in typed:
         plan = intake.plans[name]
         intake.add(name, check_references(connection, plan, keys, config.source.orphan_share))
@@ -145,16 +141,6 @@ def take_in(
     for name in typed:
         _count_left(connection, intake, name)
     return intake
-
-
-def _known_keys(name: str, previous: Previous | None) -> str:
-    """Return the SELECT of all keys of a table, those that the source had once and has no longer too."""
-    key = quote(str(TABLES[name].key))
-    known = f"SELECT {key} FROM {quote(f'typed_{name}')} WHERE {key} IS NOT NULL"  # noqa: S608
-    if previous is None or previous.stored(name) is None:
-        return known
-    path = str(previous.tables.path(name)).replace("'", "''")
-    return f"{known} UNION ALL SELECT {key} FROM read_parquet('{path}')"  # noqa: S608
 
 
 def _stage_all(
@@ -208,9 +194,6 @@ def _type_table(
     found = check_rows(connection, plan, intake.period)
     intake.add(name, found)
     intake.add(name, set_aside(connection, plan, [*bad, *found.bad], delivered.rows, config.source.bad_share))
-    if plan.spec.key and intake.findings[name].quarantined:
-        parts = [intake.keys_read.get(name), is_held_back(name)]
-        intake.keys_read[name] = " OR ".join(f"({part})" for part in parts if part)
     if name != CHANGES:  # whose values are checked against all other tables
         connection.execute(f"DROP TABLE {quote(f'raw_{name}')}")
     return True

@@ -1,4 +1,3 @@
-
 """What is wrong with the rows of a source beside other things: their types, the deployment, other tables.
 
 Bad rows are named by a condition; `pipeline.quarantine` decides whether there are few enough to go
@@ -55,7 +54,11 @@ def check_currency(connection: duckdb.DuckDBPyConnection, plan: TablePlan, curre
 
 
 def check_references(
-    connection: duckdb.DuckDBPyConnection, plan: TablePlan, keys: Mapping[str, str], orphan_share: float
+    connection: duckdb.DuckDBPyConnection,
+    plan: TablePlan,
+    keys: Mapping[str, str],
+    orphan_share: float,
+    known_rows: int,
 ) -> Findings:
     """Check foreign keys of `typed_<table>`; drop orphans up to a share of the rows.
 
@@ -71,6 +74,8 @@ def check_references(
         The keys that can be pointed at, null never among them; references to other tables are not checked.
     orphan_share : float
         Share of rows that may point at nothing.
+    known_rows : int
+        Rows of the table, those that were not read this time too.
 
     """
     found = Findings()
@@ -80,7 +85,7 @@ def check_references(
     counts = rows.counts(orphans) if orphans else {}
     for column, orphan in orphans.items():
         count, to = counts[column], targets[column]
-        if count > orphan_share * counts["rows"]:
+        if count > orphan_share * max(known_rows, counts["rows"]):
             found.problems.append(
                 f"Table '{plan.name}': {count:,} of {counts['rows']:,} rows have a {column} that is not in {to} "
                 f"({rows.shown(quote(column), orphan)}), more than the share of {orphan_share:g} that "
