@@ -27,7 +27,9 @@ STAGE_RANK = "stage_rank"
 
 BOOKKEEPING = ("row", "as_of")
 
-FUTURE = frozenset({"known_until", "deleted_at", "merged_at", "merged_into"})
+FUTURE = frozenset(
+    {"known_until", "deleted_at", "deleted_at_known_at", "merged_at", "merged_at_known_at", "merged_into"}
+)
 """Columns that tell what became of a row later: a row that holds at `as_of` has not ended yet."""
 
 
@@ -123,7 +125,7 @@ def visible_columns(
 
     """
     clocks = {column: f"{time}_known_at" for column, time in stored.revealed.items()}
-    clocks |= {clock: clock for clock in clocks.values()}
+    clocks |= {c: c for c, kind in stored.columns.items() if kind == "time" and c.endswith("_known_at")}
     visible = {}
     for column in columns:
         if column in FUTURE or (column in stored.sensitive and column not in TABLES[stored.name].columns):
