@@ -1,4 +1,7 @@
-"""A small blend: the weighted mean of the members' log-odds, weights shrunk to equal."""
+"""A small blend: the plain mean of the members' log-odds, laggards dropped.
+
+Free weights overfit, and equal ones were never far behind: a mean is wrong where all members are.
+"""
 
 from collections.abc import Sequence
 
@@ -12,44 +15,64 @@ from models.split import Folds
 from models.tuning import Trial, settled_evidence
 
 NAME = "blend"
-MEMBERS = ("logistic", "lightgbm")
-STRENGTH = 100.0
-"""Summed log loss that a weight of 1 must save over equal weights, times four."""
-WEIGHTS = np.linspace(0.0, 1.0, 21)
+MEMBERS = ("logistic", "binned", "lightgbm")
+LAGGING = 2.0
+"""Standard errors by which the blend must be better without a member for it to be dropped."""
+WORTH_DROPPING = 0.005
+"""Share of its log loss that the blend must save as well."""
 
 
-def fit_weight(first: Floats, second: Floats, label: Floats) -> float:
-    """Weight of the first member; far from one half only where many rows speak for it.
+def keep_members(parts: Sequence[Floats], label: Floats) -> list[int]:
+    """Places of the members that stay: one after the other goes without which the mean is better beyond noise.
 
-    >>> few, label = np.array([2.0, -2.0]), np.array([1.0, 0.0])
-    >>> fit_weight(few, -few, label)
-    0.5
+    Parameters
+    ----------
+    parts : sequence of array
+        Log-odds of each member for the same rows.
+    label : array
+        0.0 or 1.0.
+
+    Examples
+    --------
+    >>> right, label = np.tile([2.0, -2.0], 50), np.tile([1.0, 0.0], 50)
+    >>> keep_members([right, right, -right], label)
+    [0, 1]
 
     """
-    costs = [
-        log_losses(label, to_probability(weight * first + (1 - weight) * second)).sum() + STRENGTH * (weight - 0.5) ** 2
-        for weight in WEIGHTS
-    ]
-    return round(float(WEIGHTS[int(np.argmin(costs))]), 6)
+    kept = list(range(len(parts)))
+    while len(kept) > 1:
+        losses = log_losses(label, to_probability(np.mean([parts[at] for at in kept], axis=0)))
+        without = {at: _losses_without(parts, kept, at, label) for at in kept}
+        worst = min(without, key=lambda at: float(without[at].mean()))
+        saved = losses - without[worst]
+        noise = LAGGING * float(saved.std()) / np.sqrt(len(saved))
+        if float(saved.mean()) <= max(noise, WORTH_DROPPING * float(losses.mean())):
+            break
+        kept.remove(worst)
+    return kept
+
+
+def _losses_without(parts: Sequence[Floats], kept: Sequence[int], out: int, label: Floats) -> Floats:
+    return log_losses(label, to_probability(np.mean([parts[at] for at in kept if at != out], axis=0)))
 
 
 def try_blend(trials: Sequence[Trial], label: Sequence[Floats], folds: Folds) -> Trial | None:
-    """Blend what the members said out of fold; each fold's weight rests on its evidence only."""
-    found = {trial.name: trial for trial in trials if not trial.is_constant}
-    if any(name not in found for name in MEMBERS):
+    """Blend what the members said out of fold; who stays in a fold rests on its evidence only."""
+    found = {trial.name: trial for trial in trials if trial.name in MEMBERS and not trial.is_constant}
+    members = [found[name] for name in MEMBERS if name in found]
+    if len(members) < 2:
         return None
-    first, second = (found[name].log_odds for name in MEMBERS)
-    count = len(first)
 
-    def weight_from(known: Sequence[int]) -> float:
-        parts = (*(found[name].level_free for name in MEMBERS), label)
-        return fit_weight(*(np.concatenate([part[k] for k in known]) for part in parts))
+    def keep(known: Sequence[int]) -> list[int]:
+        parts = [np.concatenate([member.level_free[k] for k in known]) for member in members]
+        return keep_members(parts, np.concatenate([label[k] for k in known]))
 
-    weights = [weight_from(settled_evidence(folds.kind, count, at)) for at in range(count)]
-    blended = tuple(w * a + (1 - w) * b for w, a, b in zip(weights, first, second, strict=True))
-    weight = weight_from(range(count))
+    count = len(label)
+    kept = [keep(settled_evidence(folds.kind, count, at)) for at in range(count)]
+    blended = tuple(np.mean([members[who].log_odds[at] for who in kept[at]], axis=0) for at in range(count))
+    last = [members[who] for who in keep(range(count))]
     setting = {
-        "weights": dict(zip(MEMBERS, (weight, round(1 - weight, 6)), strict=True)),
-        "settings": {name: dict(found[name].setting) for name in MEMBERS},
+        "weights": {member.name: 1.0 / len(last) for member in last},
+        "settings": {member.name: dict(member.setting) for member in last},
     }
     return Trial(NAME, setting, blended, level_free(blended, label))

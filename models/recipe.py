@@ -11,6 +11,7 @@ import pandas as pd
 from features.errors import DataError
 from models import blend
 from models.base_rate import BaseRate
+from models.binned import Binned
 from models.boosted_trees import BoostedTrees
 from models.calibration import IDENTITY, Calibrator, choose_calibrator
 from models.candidate import Candidate, Floats, Member, Setting
@@ -23,7 +24,7 @@ from models.split import Folds, make_folds, weeks_of
 from models.training_set import TrainingSet, check_learnable
 from models.tuning import Trial, joined_rows, try_candidate
 
-CANDIDATES: tuple[Candidate, ...] = (BaseRate(), SingleColumn(), Logistic(), BoostedTrees())
+CANDIDATES: tuple[Candidate, ...] = (BaseRate(), SingleColumn(), Logistic(), Binned(), BoostedTrees())
 
 
 @dataclass(frozen=True)
@@ -108,7 +109,7 @@ def _fit_members(choice: Choice, rows: CodedRows) -> list[tuple[float, Member]]:
     if choice.name != blend.NAME:
         return [(1.0, candidates[choice.name].fit(rows, choice.setting))]
     weights, settings = choice.setting["weights"], choice.setting["settings"]
-    return [(weights[name], candidates[name].fit(rows, settings[name])) for name in weights if weights[name] > 0]
+    return [(weights[name], candidates[name].fit(rows, settings[name])) for name in weights]
 
 
 def fit_choice(choice: Choice, rows: TrainingSet) -> FittedModel:

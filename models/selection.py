@@ -1,4 +1,4 @@
-"""Which candidate goes on: the simplest one that is not beaten beyond noise."""
+"""Which candidate goes on: the blend or, where it is beaten beyond noise, the simplest one that is not."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -12,13 +12,14 @@ from models.metrics import log_losses
 from models.predict import to_probability
 from models.tuning import Trial
 
-SIMPLEST_FIRST = ("base_rate", "single_column", "logistic", "lightgbm", "blend")
-NOISE = 1.0
-"""Standard errors by which a simpler candidate may trail."""
-NO_SIGNAL_NOISE = 2.0
-"""Standard errors by which a candidate must beat the base rate: about one chance in forty to learn noise."""
+PREFERENCE = ("base_rate", "single_column", "blend", "logistic", "binned", "lightgbm")
+"""A single column if it is about as good; then the blend, as among equals a mean is the safest; then the simplest."""
+SINGLE_COLUMN_NOISE = 1.0
+"""Standard errors by which a single column may trail."""
+NOISE = 2.0
+"""Standard errors beyond which a difference counts: about one chance in forty to take noise for more."""
 WORTH_HAVING = 0.005
-"""Share of the base rate's log loss that a candidate must save: with many rows less is real, and still no use."""
+"""Share of the base rate's log loss that a difference must make: with many rows less is real, and still no use."""
 
 
 def clustered_error(values: Floats, group: NDArray[np.int64]) -> float:
@@ -94,7 +95,7 @@ class _Rows:
         """Whether a trial ranks the rows of the parts better than chance."""
         at, scores = np.concatenate(self.parts), np.concatenate(trial.log_odds)
         apart = [scores[part] for part in self.parts]
-        return ranks_beyond_noise(apart, self.label[at], self.group[at], NO_SIGNAL_NOISE)
+        return ranks_beyond_noise(apart, self.label[at], self.group[at], NOISE)
 
     def level_free_losses(self, trial: Trial) -> Floats:
         """Log loss of each row once the level of its part is taken out."""
@@ -109,18 +110,21 @@ def _has_signal(trial: Trial, losses: Mapping[str, Floats], rows: _Rows) -> bool
     base, own = losses["base_rate"], losses[trial.name]
     if float((base - own).mean()) < WORTH_HAVING * float(base.mean()):
         return False
-    return trails(base, own, rows.group, NO_SIGNAL_NOISE) or rows.ranks(trial)
+    return trails(base, own, rows.group, NOISE) or rows.ranks(trial)
 
 
 def _choose(trials: Mapping[str, Trial], losses: Mapping[str, Floats], rows: _Rows) -> Trial | None:
-    """Return the simplest trial not beaten beyond noise; None if nothing beats the base rate beyond noise."""
+    """Return the preferred trial not beaten beyond noise; None if nothing beats the base rate beyond noise."""
     candidates = [name for name in losses if not trials[name].is_constant]
     beating = [name for name in candidates if _has_signal(trials[name], losses, rows)]
     if not beating:
         return None
     best = min(beating, key=lambda name: float(losses[name].mean()))
-    for name in sorted(candidates, key=SIMPLEST_FIRST.index):
-        if name == best or not trails(losses[name], losses[best], rows.group, NOISE):
+    least = WORTH_HAVING * float(losses["base_rate"].mean())
+    for name in sorted(candidates, key=PREFERENCE.index):
+        is_near = float((losses[name] - losses[best]).mean()) < least
+        noise = SINGLE_COLUMN_NOISE if name == "single_column" else NOISE
+        if is_near or not trails(losses[name], losses[best], rows.group, noise):
             return trials[name]
     return trials[best]
 

@@ -8,6 +8,7 @@ import pandas as pd
 import pytest
 from test_recipe import simulate
 
+from models.binned import Binned
 from models.boosted_trees import BoostedTrees
 from models.candidate import Setting
 from models.curves import make_design
@@ -103,3 +104,20 @@ def test_declared_directions_hold_in_the_trees() -> None:
     model = fit_choice(Choice("lightgbm", setting, {"kind": "identity"}), rows).bundle
     frame = pd.concat([rows.frame.head(1)] * 50, ignore_index=True).assign(age=np.linspace(-3, 3, 50))
     assert (np.diff(model.log_odds(frame)) >= 0).all()
+
+
+def test_bins_are_steps_that_hold_still_within_and_beyond() -> None:
+    # sixty rows at 1, 2 and 3; only at 3 is the event likely: one cut, at 2.5, and an own value for missing
+    amount = np.append(np.repeat([1.0, 2.0, 3.0], 20), [np.nan] * 20)
+    label = np.concatenate([np.tile([0.0, 0.0, 0.0, 1.0], 10), np.tile([1.0, 1.0, 1.0, 0.0], 10)])
+    rows = TrainingSet(pd.DataFrame({"amount": amount}), label)
+    bundle = fit_choice(Choice("binned", {"penalty": 3.0}, {"kind": "identity"}), rows).bundle
+    found = bundle.log_odds(pd.DataFrame({"amount": [-9.0, 1.0, 2.5, 2.500001, 3.0, 99.0, np.nan]})).tolist()
+    assert found[0] == found[1] == found[2] < found[3] == found[4] == found[5]
+    assert found[6] == pytest.approx(found[5])  # twenty rows at 3 and twenty without a value, both three in four
+
+
+def test_a_category_without_rows_is_the_base_rate_to_bins() -> None:
+    rows = TrainingSet(pd.DataFrame({"region": ["north", "south"] * 40}), np.tile([1.0, 0.0, 1.0, 1.0], 20))
+    term = Binned().fit(coded(rows), {"penalty": 1.0}).document["terms"][0]
+    assert term["values"][0] > term["unseen"] > term["values"][1]

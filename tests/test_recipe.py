@@ -7,6 +7,7 @@ import pandas as pd
 import pytest
 
 from features.errors import DataError
+from models.binned import Binned
 from models.boosted_trees import BoostedTrees
 from models.candidate import Member
 from models.logistic import Logistic
@@ -15,7 +16,7 @@ from models.recipe import Evaluation, RecipeSettings, evaluate, refit
 from models.training_set import TrainingSet
 
 QUICK = RecipeSettings(resamples=20)
-NAMES = ["base_rate", "single_column", "logistic", "lightgbm", "blend"]
+NAMES = ["base_rate", "single_column", "logistic", "binned", "lightgbm", "blend"]
 
 
 def simulate(rows: int, seed: int = 0, strength: float = 1.0, snapshots: int = 6) -> TrainingSet:
@@ -133,6 +134,7 @@ def test_one_class_is_refused() -> None:
 def test_a_model_that_ends_in_one_score_for_everybody_is_passed_over(monkeypatch: pytest.MonkeyPatch) -> None:
     flat = Member({"kind": "linear", "intercept": 0.5, "terms": []})
     monkeypatch.setattr(Logistic, "fit", lambda self, rows, setting: flat)
+    monkeypatch.setattr(Binned, "fit", lambda self, rows, setting: flat)
     monkeypatch.setattr(BoostedTrees, "fit", lambda self, rows, setting: flat)
     found = evaluate(simulate(900), simulate(200, seed=1), QUICK)
     assert found.selected == "single_column"

@@ -1,9 +1,8 @@
 """Which candidate goes on: forty rows on which the answer can be seen."""
 
 import numpy as np
-import pytest
 
-from models.blend import fit_weight
+from models.blend import keep_members
 from models.predict import to_probability
 from models.selection import ranks_beyond_noise, select
 from models.tuning import Trial
@@ -18,12 +17,14 @@ LABEL = np.array([1.0, 0.0] * 20)
 RIGHT = np.where(LABEL == 1.0, 2.0, -2.0)
 
 
-def test_the_simplest_candidate_within_noise_of_the_best_is_chosen() -> None:
+def test_the_blend_is_preferred_and_then_the_simplest_within_noise_of_the_best() -> None:
     noise = np.tile([0.5, -0.5, -0.5, 0.5], 10)  # helps two rows as much as it hurts two others
-    trials = [trial("base_rate", *np.zeros(40)), trial("logistic", *RIGHT + noise), trial("blend", *RIGHT - noise)]
+    trials = [trial("base_rate", *np.zeros(40)), trial("logistic", *RIGHT + noise), trial("lightgbm", *RIGHT - noise)]
     assert select(trials, LABEL, np.arange(40)).name == "logistic"
-    better = [*trials[:2], trial("blend", *2 * RIGHT)]
-    assert select(better, LABEL, np.arange(40)).name == "blend"
+    assert select([*trials, trial("blend", *RIGHT)], LABEL, np.arange(40)).name == "blend"
+    assert select([*trials, trial("blend", *0.5 * RIGHT)], LABEL, np.arange(40)).name == "logistic"
+    better = [*trials[:2], trial("lightgbm", *2 * RIGHT)]
+    assert select(better, LABEL, np.arange(40)).name == "lightgbm"
 
 
 def test_a_constant_score_is_never_chosen() -> None:
@@ -71,10 +72,12 @@ def test_ranking_is_judged_within_folds_and_against_chance() -> None:
     assert not ranks_beyond_noise([np.full(6, 5.0), np.zeros(6)], one_class, rows, 0.0)
 
 
-def test_a_blend_leans_on_a_member_only_with_many_rows() -> None:
+def test_a_member_is_dropped_only_where_many_rows_speak_against_it() -> None:
     generator = np.random.default_rng(0)
     raw = generator.normal(size=20_000)
     label = (generator.random(20_000) < to_probability(raw)).astype(float)
     noise = generator.normal(size=20_000)
-    assert fit_weight(raw[:50], noise[:50], label[:50]) == pytest.approx(0.5, abs=0.1)
-    assert fit_weight(raw, noise, label) > 0.85
+    assert keep_members([raw[:50], noise[:50]], label[:50]) == [0, 1]
+    assert keep_members([raw, noise], label) == [0]
+    assert keep_members([raw, raw, noise], label) == [0, 1]
+    assert keep_members([noise], label) == [0]
