@@ -2,7 +2,7 @@
 """The tables that an extract stores: what was read, beside what the extracts before remember."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import datetime
 
 import duckdb
@@ -91,7 +91,8 @@ def assemble(
     outputs = [_output(memory, merges, notes) for name, memory in memories.items() if name != CHANGES]
     if CHANGES in counts and connection.execute(f"SELECT 1 FROM {ALL_CHANGES} LIMIT 1").fetchone():
         outputs.append(_changes_output(memories.get(CHANGES), previous))
-    return Assembly(tuple(outputs), counts, notes)
+    unread = {name: intake.source_rows[name] - memories[name].count_open() for name in intake.swept if name in memories}
+    return Assembly(tuple(outputs), counts, replace(notes, unread=unread))
 
 
 def _take_notes(config: Config, intake: Intake, previous: Previous | None) -> Notes:
@@ -108,7 +109,6 @@ def _take_notes(config: Config, intake: Intake, previous: Previous | None) -> No
         mappings={name: fingerprint(config, name) for name in intake.plans},
         remembered_since=since,
         swept=intake.swept,
-        unread=intake.unread,
     )
 
 

@@ -15,12 +15,14 @@ from pipeline.config import Config
 from pipeline.errors import ConfigError
 from pipeline.findings import Findings, Period
 from pipeline.history import CHANGES, check_history, count_strangers
+from pipeline.incremental import Reading, read_table
 from pipeline.left_out import leave_out
 from pipeline.mapping import TablePlan, plan_table
-from pipeline.quarantine import set_aside
+from pipeline.previous import Previous
+from pipeline.quarantine import is_held_back, set_aside
 from pipeline.row_checks import NEVER_EMPTY, check_rows
 from pipeline.rows import Rows
-from pipeline.staging import Delivered, quote, stage
+from pipeline.staging import Delivered, quote
 from pipeline.validate import check_casts, check_currency, check_references
 
 
@@ -49,9 +51,11 @@ class Intake:
     delivered : dict of table to dict
         What this extract was delivered, for the manifest.
     keys_read : dict of table to str
-        Tables of which only what changed was read; see `Memory`.
-    swept, unread
-        What the next incremental read has to know; see `Notes`.
+        Tables of which not all rows were read, or used; see `Memory`.
+    known_rows, source_rows : dict of table to int
+        Rows of each table, those that were not read too; and rows that the source has of it.
+    swept : dict of table to datetime
+        When all keys of tables that are read incrementally were last compared (UTC).
 
     """
 
@@ -66,8 +70,9 @@ class Intake:
     problems: list[str] = field(default_factory=list)
     delivered: dict[str, dict[str, Any]] = field(default_factory=dict)
     keys_read: dict[str, str] = field(default_factory=dict)
+    known_rows: dict[str, int] = field(default_factory=dict)
+    source_rows: dict[str, int] = field(default_factory=dict)
     swept: dict[str, datetime] = field(default_factory=dict)
-    unread: dict[str, int] = field(default_factory=dict)
 
     def filled(self) -> list[TablePlan]:
         """Tables that have rows to store."""
@@ -96,6 +101,15 @@ class Intake:
             stored, rows, self.period.data_end, shrink_share=share, accept_shrink=accept_shrink
         )
 
+    def note(self, table: str, reading: Reading) -> None:
+        """Note how a table was read."""
+        self.known_rows[table], self.source_rows[table] = reading.rows, reading.source_rows
+        if reading.still_there is not None:
+            self.keys_read[table] = reading.still_there
+        if reading.swept_at is not None:
+            self.swept[table] = reading.swept_at
+        self.add(table, Findings(warnings=list(reading.warnings)))
+
     def add(self, table: str, found: Findings) -> None:
         """Add what a check found in a table."""
         self.problems += found.problems
@@ -109,6 +123,7 @@ def take_in(
     stored: Stored | None = None,
     *,
     accept_schema: bool = False,
+    previous: Previous | None = None,
 ) -> Intake:
     """Read all tables of a deployment into `typed_<table>` and check them.
 
@@ -124,18 +139,21 @@ def take_in(
         What the extract before stored and was delivered.
     accept_schema : bool
         Go on with columns that are gone or have another type.
+    previous : Previous, optional
+        What this extract remembers.
 
     """
     intake = Intake(Period(adapter.data_end()), stored.before if stored else {}, accept_schema)
-    delivered = _stage_all(connection, config, adapter, intake)
+    delivered = _stage_all(connection, config, adapter, intake, previous)
     intake.period = replace(intake.period, read_until=adapter.clock())
-    for name, dropped in leave_out(connection, config, delivered).items():
-        intake.add(name, Findings(dropped=dropped))
+    for name, found in leave_out(connection, config, delivered).items():
+        intake.add(name, found)
     typed = [name for name, table in delivered.items() if _type_table(connection, config, intake, name, table)]
-    keys = {name: str(TABLES[name].key) for name in typed if TABLES[name].key and intake.rows_read[name]}
+    keys = {name: _known_keys(name, previous) for name in typed if TABLES[name].key and intake.rows[name]}
     for name in typed:
         plan = intake.plans[name]
-        intake.add(name, check_references(connection, plan, keys, config.source.orphan_share))
+        known = intake.known_rows[name]
+        intake.add(name, check_references(connection, plan, keys, config.source.orphan_share, known))
     if CHANGES in typed:
         _check_changes(connection, config, intake, [intake.plans[name] for name in typed if TABLES[name].is_entity])
     for name in typed:
@@ -143,18 +161,35 @@ def take_in(
     return intake
 
 
+def _known_keys(name: str, previous: Previous | None) -> str:
+    """Return the SELECT of all keys of a table, those that the source had once and has no longer too."""
+    key = quote(str(TABLES[name].key))
+    known = f"SELECT {key} FROM {quote(f'typed_{name}')} WHERE {key} IS NOT NULL"  # noqa: S608
+    if previous is None or previous.stored(name) is None:
+        return known
+    path = str(previous.tables.path(name)).replace("'", "''")
+    return f"{known} UNION ALL SELECT {key} FROM read_parquet('{path}')"  # noqa: S608
+
+
 def _stage_all(
-    connection: duckdb.DuckDBPyConnection, config: Config, adapter: SourceAdapter, intake: Intake
+    connection: duckdb.DuckDBPyConnection,
+    config: Config,
+    adapter: SourceAdapter,
+    intake: Intake,
+    previous: Previous | None,
 ) -> dict[str, Delivered]:
     """Load every table of the config that can be read into `raw_<table>`."""
     delivered: dict[str, Delivered] = {}
     for name in (name for name in TABLES if name in config.tables):
         try:
-            delivered[name] = stage(connection, name, adapter.read(name))
+            reading = read_table(connection, config, adapter, name, previous)
         except ConfigError as error:
             intake.mistakes.append(str(error))
         except DataError as error:
             intake.problems.append(str(error))
+        else:
+            delivered[name] = reading.delivered
+            intake.note(name, reading)
     return delivered
 
 
@@ -162,7 +197,8 @@ def _count_left(connection: duckdb.DuckDBPyConnection, intake: Intake, name: str
     """Count what the checks left of a table; some tables must not end up empty."""
     found = intake.findings[name]
     if found.dropped or found.quarantined:
-        intake.rows[name] = Rows(connection, f"typed_{name}").counts({})["rows"]
+        left = Rows(connection, f"typed_{name}").counts({})["rows"]
+        intake.rows[name] = intake.known_rows[name] - intake.rows_read[name] + left
     if name in NEVER_EMPTY and not intake.rows[name] and not found.problems:
         intake.problems.append(
             f"Table '{name}': none of {intake.rows_read[name]:,} rows are left, expected at least one. "
@@ -178,7 +214,7 @@ def _type_table(
     schema = check_columns(TABLES[name], config.tables[name], delivered, before, accept_schema=accept)
     plan = plan_table(TABLES[name], schema.mapping, delivered.columns, config.time_zone, schema.stored)
     intake.plans[name] = plan
-    intake.rows_read[name] = intake.rows[name] = delivered.rows
+    intake.rows_read[name], intake.rows[name] = delivered.rows, intake.known_rows[name]
     intake.add(name, schema.findings)
     intake.add(name, Findings(problems=list(plan.problems)))
     intake.mistakes += plan.mistakes
@@ -191,9 +227,13 @@ def _type_table(
     bad = list(unreadable.values())
     if "currency" in delivered.columns:
         bad += check_currency(connection, plan, config.currency)
-    found = check_rows(connection, plan, intake.period)
+    known = intake.known_rows[name]
+    found = check_rows(connection, plan, intake.period) if delivered.rows or not known else Findings()
     intake.add(name, found)
-    intake.add(name, set_aside(connection, plan, [*bad, *found.bad], delivered.rows, config.source.bad_share))
+    intake.add(name, set_aside(connection, plan, [*bad, *found.bad], known, config.source.bad_share))
+    if plan.spec.key and intake.findings[name].quarantined:
+        parts = [intake.keys_read.get(name), is_held_back(name)]
+        intake.keys_read[name] = " OR ".join(f"({part})" for part in parts if part)
     if name != CHANGES:  # whose values are checked against all other tables
         connection.execute(f"DROP TABLE {quote(f'raw_{name}')}")
     return True

@@ -292,13 +292,25 @@ def _mistakes(spec: TableSpec, mapping: TableMapping, delivered: Mapping[str, st
     for key, column in {"known_at": mapping.known_at, "modified_at": mapping.modified_at}.items():
         if column is not None and (key, column) not in (("known_at", FIRST_SEEN), ("known_at", OWN_TIME)):
             named[key] = (column,)
-    return [
+    mistakes = [
         f"tables.{spec.name}.{key} names column '{column}', the SELECT delivers {', '.join(delivered)}."
         f"{nearest(column, delivered)} Correct the name or deliver the column."
         for key, columns in named.items()
         for column in dict.fromkeys(columns)
         if column not in delivered
     ]
+    if mapping.modified_at is not None and spec.key is None:
+        mistakes.append(
+            f"tables.{spec.name}.modified_at reads only what changed and puts it in its place by key, and rows of "
+            f"{spec.name} have none. Remove it there: the table is read in full."
+        )
+    mistakes += [
+        f"tables.{spec.name}: '{column}' says how a row ended and needs no history. Remove it from static, tracked and "
+        "remembered."
+        for column in _ends(spec)
+        if column in (*mapping.static, *mapping.tracked, *mapping.remembered)
+    ]
+    return mistakes
 
 
 def _wrong_type(table: str, column: str, duck_type: str, kind: ColumnType) -> str:

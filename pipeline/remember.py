@@ -150,6 +150,11 @@ class Memory:
         """Whether the table was stored before."""
         return bool(self.stored_columns)
 
+    def count_open(self) -> int:
+        """Count the rows that hold now; `versions_<table>` is made."""
+        query = f"SELECT count(*) FROM {quote(f'versions_{self.name}')} WHERE {UNTIL} IS NULL"
+        return int((self.connection.execute(query).fetchone() or (0,))[0])
+
     def value(self, column: str, alias: str) -> str:
         """Return a column as it is compared: customers by the survivor, with `survivors` joined as `<alias>m`."""
         if column == "customer_id" and self.merges.of(self.name):

@@ -121,7 +121,9 @@ def extract_world(
         name: {**_all_static(name, rows, own.get(name, {})), **own.get(name, {})} for name, rows in delivered.items()
     }
     made = make_config(state, complete, data_end=data_end, **(config or {}))
-    return extract(made, source=MemorySource(delivered, made.source.data_end), dry_run=dry_run, **(options or {}))
+    modified = {name: one.modified_at for name, one in made.tables.items() if one.modified_at}
+    source = MemorySource(delivered, made.source.data_end, modified)
+    return extract(made, source=source, dry_run=dry_run, **(options or {}))
 
 
 _CLOCKS = {"known_at", "currency", "deleted_at", "merged_into", "merged_at"}

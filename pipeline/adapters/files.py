@@ -12,9 +12,10 @@ import pyarrow as pa
 
 from features.errors import DataError
 from features.tables import TABLES
-from pipeline.adapters.protocol import BATCH_ROWS, without_semicolon
+from pipeline.adapters.protocol import BATCH_ROWS, read_from, without_semicolon
 from pipeline.config import Config, read_environment
 from pipeline.errors import ConfigError
+from pipeline.rows import NOT_SHOWN
 from pipeline.staging import open_duckdb
 
 _CONFIG_ERRORS = (duckdb.ParserException, duckdb.BinderException, duckdb.CatalogException)
@@ -60,9 +61,14 @@ class FilesSource:
         """Yield the key column of a table."""
         return self._run(table, f"SELECT {TABLES[table].key} FROM ({self._select(table)}\n)")
 
-    def read(self, table: str) -> Iterator[pa.RecordBatch]:
-        """Yield the rows of a table; at least one batch."""
-        return self._run(table, self._select(table))
+    def read(self, table: str, since: datetime | None = None) -> Iterator[pa.RecordBatch]:
+        """Yield the rows of a table, or those modified since a moment; at least one batch."""
+        select = self._select(table)
+        if since is not None:
+            modified = f'"{self._config.tables[table].modified_at}"'
+            moment = f"TIMESTAMP '{read_from(since, self._config.time_zone)}'"
+            select = f"SELECT * FROM ({select}\n) WHERE coalesce(TRY_CAST({modified} AS TIMESTAMP) >= {moment}, true)"
+        return self._run(table, select)
 
     def close(self) -> None:
         """Close DuckDB."""
@@ -98,9 +104,15 @@ class FilesSource:
             raise ConfigError(f"tables.{table}.select fails: {_say(error)}. Correct the SELECT.") from None
         except duckdb.Error as error:
             raise DataError(
-                f"Table '{table}': the files in {self._folder} cannot be read: {_say(error)}. "
+                f"Table '{table}': the files in {self._folder} cannot be read: {self._say(table, error)}. "
                 f"Check that they are there, complete and as tables.{table}.select expects."
             ) from None
+
+    def _say(self, table: str, error: duckdb.Error) -> str:
+        """Say what is wrong with a file; DuckDB shows whole lines of it, which may have sensitive values."""
+        if self._config.tables[table].sensitive and not isinstance(error, duckdb.IOException):
+            return f"{type(error).__name__} ({NOT_SHOWN})"
+        return _say(error)
 
 
 def _data_folder(config: Config) -> Path:

@@ -2,6 +2,7 @@
 
 from collections.abc import Iterator, Mapping
 from datetime import datetime
+from types import MappingProxyType
 
 import pyarrow as pa
 import pyarrow.compute as pc
@@ -18,12 +19,17 @@ class MemorySource:
         As a source would deliver them.
     data_end : datetime
         UTC, naive.
+    modified : mapping of table to str
+        The column of times that says when a row was last modified.
 
     """
 
-    def __init__(self, tables: Mapping[str, pa.Table], data_end: datetime) -> None:
+    def __init__(
+        self, tables: Mapping[str, pa.Table], data_end: datetime, modified: Mapping[str, str] = MappingProxyType({})
+    ) -> None:
         self._tables = tables
         self._data_end = data_end
+        self._modified = modified
 
     def data_end(self) -> datetime:
         """Moment at which the data ends (UTC, naive)."""
@@ -44,9 +50,12 @@ class MemorySource:
         """Yield the key column of a table."""
         yield from self._tables[table].select([TABLES[table].key]).to_batches()
 
-    def read(self, table: str) -> Iterator[pa.RecordBatch]:
-        """Yield the rows of a table; at least one batch."""
+    def read(self, table: str, since: datetime | None = None) -> Iterator[pa.RecordBatch]:
+        """Yield the rows of a table, or those modified since a moment; at least one batch."""
         rows = self._tables[table]
+        if since is not None:
+            modified = rows[self._modified[table]]
+            rows = rows.filter(pc.or_kleene(pc.is_null(modified), pc.greater_equal(modified, pa.scalar(since))))
         yield from rows.to_batches() or [pa.RecordBatch.from_pylist([], schema=rows.schema)]
 
     def close(self) -> None:

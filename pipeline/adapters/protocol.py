@@ -1,8 +1,9 @@
 """How a source of CRM tables is read. A new CRM needs one class with these methods."""
 
 from collections.abc import Iterator
-from datetime import datetime
+from datetime import UTC, datetime, timedelta
 from typing import Protocol
+from zoneinfo import ZoneInfo
 
 import pyarrow as pa
 
@@ -29,11 +30,26 @@ class SourceAdapter(Protocol):
     def keys(self, table: str) -> Iterator[pa.RecordBatch]:
         """Yield the key column of a table, as delivered."""
 
-    def read(self, table: str) -> Iterator[pa.RecordBatch]:
-        """Yield the rows of a table, as delivered; at least one batch, so that an empty table has columns too."""
+    def read(self, table: str, since: datetime | None = None) -> Iterator[pa.RecordBatch]:
+        """Yield the rows of a table, as delivered; at least one batch, so that an empty table has columns too.
+
+        With `since` (UTC), only rows that were modified then or later, or of which nobody knows: the table's
+        `modified_at` in the config names the column. More than these may be delivered, never less.
+        """
 
     def close(self) -> None:
         """Let go of files and connections."""
+
+
+def read_from(since: datetime, zone: str) -> datetime:
+    """Return a moment from which a column of changes is read, whatever it holds: UTC, local time, or days.
+
+    >>> read_from(datetime(2024, 7, 1, 15), "UTC"), read_from(datetime(2024, 7, 1, 3), "America/New_York")
+    (datetime.datetime(2024, 6, 30, 23, 59, 59, 999999), datetime.datetime(2024, 6, 29, 23, 59, 59, 999999))
+    """
+    local = since.replace(tzinfo=UTC).astimezone(ZoneInfo(zone)).replace(tzinfo=None)
+    day = min(since, local).replace(hour=0, minute=0, second=0, microsecond=0)
+    return day - timedelta(microseconds=1)  # as text, a day comes before its first moment
 
 
 def without_semicolon(select: str) -> str:

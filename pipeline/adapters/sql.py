@@ -9,12 +9,13 @@ from pathlib import Path
 import pyarrow as pa
 
 from features.tables import TABLES
-from pipeline.adapters.protocol import without_semicolon
+from pipeline.adapters.protocol import read_from, without_semicolon
 from pipeline.adapters.sql_reader import AlchemyReader, SqlReader
 from pipeline.config import Config, read_environment
 from pipeline.database import describe_place, make_engine, read_url
 from pipeline.errors import ConfigError, CrmError
 from pipeline.postgres import DRIVER
+from pipeline.rows import hide_values
 
 
 class SqlSource:
@@ -55,9 +56,17 @@ class SqlSource:
         """Yield the key column of a table."""
         return self._run(table, f"SELECT {TABLES[table].key} FROM ({self._select(table)}\n) AS delivered")
 
-    def read(self, table: str) -> Iterator[pa.RecordBatch]:
-        """Yield the rows of a table; at least one batch, types as the values of each batch have them."""
-        return self._run(table, self._select(table))
+    def read(self, table: str, since: datetime | None = None) -> Iterator[pa.RecordBatch]:
+        """Yield the rows of a table, or those modified since a moment; at least one batch.
+
+        Types are as the values of each batch have them.
+        """
+        if since is None:
+            return self._run(table, self._select(table))
+        modified = self._config.tables[table].modified_at
+        where = f"{modified} >= {self._reader.since} OR {modified} IS NULL"
+        query = f"SELECT * FROM ({self._select(table)}\n) AS delivered WHERE {where}"
+        return self._run(table, query, read_from(since, self._config.time_zone))
 
     def close(self) -> None:
         """End the transaction and close the connection."""
@@ -67,7 +76,13 @@ class SqlSource:
         return without_semicolon(self._config.tables[table].select)
 
     def _run(self, table: str, query: str, since: datetime | None = None) -> Iterator[pa.RecordBatch]:
-        return self._reader.batches(f"tables.{table}.select", query, since)
+        batches = self._reader.batches(f"tables.{table}.select", query, since)
+        try:
+            yield from batches
+        except ConfigError as error:
+            if not self._config.tables[table].sensitive:
+                raise
+            raise ConfigError(hide_values(str(error), query)) from None
 
     def _read_data_end(self) -> datetime:
         source = self._config.source
