@@ -44,7 +44,19 @@ def check_packages() -> None:
 
 def make_app() -> typer.Typer:
     """All commands, ready to be called."""
-    from pipeline.commands import demo, evaluate, extract, features, init, run, score, simulate, train, writeback
+    from pipeline.commands import (
+        demo,
+        evaluate,
+        extract,
+        features,
+        forget,
+        init,
+        run,
+        score,
+        simulate,
+        train,
+        writeback,
+    )
 
     app = typer.Typer(
         name="leadsieve",
@@ -65,6 +77,7 @@ def make_app() -> typer.Typer:
     app.command()(score.score)
     app.add_typer(writeback.app, name="writeback")
     app.command()(run.run)
+    app.command()(forget.forget)
     return app
 
 

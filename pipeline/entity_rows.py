@@ -135,7 +135,12 @@ def find_owned(connection: duckdb.DuckDBPyConnection, relations: Mapping[str, Re
             relation = relations.get(name)
             if relation is not None and column in relation.texts:
                 _insert_owned(connection, relation, name, relation.texts[column])
-    rows = connection.execute(f"SELECT table_name, id FROM {OWNED} ORDER BY ALL").fetchall()
+    return owned(connection)
+
+
+def owned(connection: duckdb.DuckDBPyConnection) -> dict[str, list[str]]:
+    """Ids in the table of `owned` entities, by table, sorted."""
+    rows = connection.execute(f"SELECT DISTINCT table_name, id FROM {OWNED} ORDER BY ALL").fetchall()
     return {table: [one for name, one in rows if name == table] for table in dict.fromkeys(name for name, _ in rows)}
 
 

@@ -1,8 +1,8 @@
 """Extract: read the canonical tables of a CRM, check them, and keep them as Parquet.
 
-Source rows pass through three DuckDB tables: `raw_<table>` as delivered, `typed_<table>` with
-canonical types and both clocks, and for entities a SELECT of their versions. Nothing is written
-before every table is checked.
+Source rows pass through DuckDB: `raw_<table>` as delivered, `typed_<table>` with canonical types and the
+clocks that the source delivers, and `versions_<table>`, which lays them beside what earlier extracts stored.
+Nothing is written before every table is checked.
 """
 
 import shutil
@@ -17,13 +17,15 @@ import duckdb
 
 from features.tables import ColumnType, StoredTable
 from pipeline.adapters.protocol import SourceAdapter
+from pipeline.assemble import Output, assemble
 from pipeline.compare import DELIVERED, load_stored
 from pipeline.config import Config
-from pipeline.history import entity_versions
 from pipeline.intake import Intake, take_in
-from pipeline.mapping import KNOWN_AT, TablePlan
+from pipeline.left_out import keep_forgotten
+from pipeline.previous import load_previous
 from pipeline.quarantine import write_quarantine
-from pipeline.staging import open_duckdb, quote
+from pipeline.remember import Counts
+from pipeline.staging import open_duckdb
 from pipeline.table_store import commit, write_table
 
 _SPILL = ".spill-"
@@ -40,7 +42,11 @@ class TableReport:
     rows_read : int
         Rows the SELECT delivered.
     rows : int
-        Rows that are stored: on entity tables, one per version. 0 if the table is left out.
+        Rows that are stored, ended versions too. 0 if the table is left out.
+    rows_new, rows_changed, rows_ended, rows_carried : int
+        Rows that the extract before did not have; that have another value, or one more, since then; that
+        were deleted, merged away or vanished; and that are carried over as they were. On a dry run with
+        problems nothing is compared: all are 0.
     columns : mapping of column to type
         Columns that are stored.
     left_out : mapping of column to reason
@@ -60,6 +66,10 @@ class TableReport:
     name: str
     rows_read: int
     rows: int
+    rows_new: int
+    rows_changed: int
+    rows_ended: int
+    rows_carried: int
     columns: Mapping[str, ColumnType]
     left_out: Mapping[str, str]
     not_delivered: tuple[str, ...]
@@ -142,16 +152,21 @@ def extract(
         adapter = stack.enter_context(closing(source or open_source(config, spill / "source")))
         connection = stack.enter_context(closing(open_duckdb(spill)))
         before = None if start_over else load_stored(folder)
-        intake = take_in(connection, config, adapter, before, accept_schema=accept_schema)
+        previous = None if start_over else load_previous(folder, adapter.data_end())
+        intake = take_in(connection, config, adapter, before, accept_schema=accept_schema, previous=previous)
         intake.check_previous(before, config, accept_shrink=accept_shrink)
+        assembly = None if intake.mistakes or intake.problems else assemble(connection, config, intake, previous)
         if dry_run:
-            return _report(folder, intake, {}, changed=False)
-        intake.raise_problems()
+            return _report(folder, intake, {}, assembly.counts if assembly else {}, changed=False)
+        if assembly is None:
+            intake.raise_problems()
+            raise AssertionError("nothing was assembled, and nothing is wrong")
+        keep_forgotten(connection, config.folder)
         write_quarantine(connection, intake.plans, intake.quarantined(), folder.parent / "quarantine")
-        stored = {plan.name: _write(connection, plan, folder) for plan in intake.filled()}
-        memory = {DELIVERED: intake.delivered}
+        stored = {one.name: _write(connection, one, folder) for one in assembly.outputs}
+        memory = {DELIVERED: intake.delivered, **assembly.notes.to_json()}
         changed = commit(folder, intake.period.data_end, config, list(stored.values()), memory)
-        return _report(folder, intake, stored, changed)
+        return _report(folder, intake, stored, assembly.counts, changed)
 
 
 def _spill_folder(folder: Path, dry_run: bool) -> Path:
@@ -164,26 +179,23 @@ def _spill_folder(folder: Path, dry_run: bool) -> Path:
     return Path(tempfile.mkdtemp(prefix=_SPILL, dir=folder))
 
 
-def _write(connection: duckdb.DuckDBPyConnection, plan: TablePlan, folder: Path) -> StoredTable:
-    """Write one table in a total order: entities by key and version, events by time."""
-    columns = dict(plan.columns)
-    rows = quote(f"typed_{plan.name}")
-    order = [plan.spec.time, *([plan.spec.key] if plan.spec.key else columns)]
-    if plan.spec.is_entity:
-        columns["known_until"] = "time"
-        rows = f"({entity_versions(plan)})"
-        order = [str(plan.spec.key), KNOWN_AT]
-    names, by = (", ".join(map(quote, part)) for part in (columns, order))
-    query = f"SELECT {names} FROM {rows} ORDER BY {by}"  # noqa: S608
-    return write_table(connection, query, folder, plan.name, columns, plan.revealed, plan.sensitive)
+def _write(connection: duckdb.DuckDBPyConnection, one: Output, folder: Path) -> StoredTable:
+    return write_table(connection, one.query, folder, one.name, one.columns, one.revealed, one.sensitive)
 
 
-def _report(folder: Path, intake: Intake, stored: Mapping[str, StoredTable], changed: bool) -> ExtractReport:
+def _report(
+    folder: Path, intake: Intake, stored: Mapping[str, StoredTable], counts: Mapping[str, Counts], changed: bool
+) -> ExtractReport:
+    nothing = Counts(0)
     tables = tuple(
         TableReport(
             name=name,
             rows_read=intake.rows_read[name],
             rows=stored[name].rows if name in stored else intake.rows[name],
+            rows_new=counts.get(name, nothing).new,
+            rows_changed=counts.get(name, nothing).changed,
+            rows_ended=counts.get(name, nothing).ended,
+            rows_carried=counts.get(name, nothing).carried,
             columns=stored[name].columns if name in stored else plan.columns if intake.rows[name] else {},
             left_out=plan.left_out,
             not_delivered=plan.not_delivered,

@@ -27,6 +27,7 @@ from sqlalchemy import (
 
 from features.errors import DataError
 from pipeline.database import answering, describe_place, make_engine, read_url, writing
+from pipeline.ledger_forgotten import ForgottenLedger
 from pipeline.ledger_writes import WriteLedger, now
 from pipeline.migrations import migrate
 
@@ -88,7 +89,7 @@ class Decision:
 
 
 class Ledger:
-    """The ledger of one deployment; `writes` holds what was written to the CRM.
+    """The ledger of one deployment; `writes` holds what was written to the CRM, `forgotten` removes entities.
 
     One job at a time writes to it (see `pipeline.lock`); reading needs no lock. Every method is one
     transaction, synced to disk before it returns.
@@ -97,6 +98,7 @@ class Ledger:
     def __init__(self, engine: Engine) -> None:
         self._engine = engine
         self.writes = WriteLedger(engine)
+        self.forgotten = ForgottenLedger(engine)
 
     def __enter__(self) -> "Ledger":
         return self

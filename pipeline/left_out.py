@@ -1,18 +1,20 @@
 """Delivered rows that are gone before anything looks at them, so that no check, sentence or file can show them."""
 
 from collections.abc import Mapping
+from dataclasses import replace
 from pathlib import Path
 
 import duckdb
 
 from features.tables import TABLES
 from pipeline.config import Config
-from pipeline.entity_rows import Relation, find_owned, is_owned, pointers, start_with_tombstones
+from pipeline.entity_rows import Relation, find_owned, is_owned, owned, pointers, start_with_tombstones
+from pipeline.findings import Findings
 from pipeline.mapping import is_id
 from pipeline.normalise import cast
 from pipeline.rows import Rows
 from pipeline.staging import Delivered, quote
-from pipeline.tombstones import load_tombstones
+from pipeline.tombstones import load_tombstones, save_tombstones
 
 FORGOTTEN = "their entity was forgotten"
 SENSITIVE = "changes of sensitive columns"
@@ -21,21 +23,25 @@ _CHANGES = "attribute_changes"
 
 def leave_out(
     connection: duckdb.DuckDBPyConnection, config: Config, delivered: Mapping[str, Delivered]
-) -> dict[str, dict[str, int]]:
+) -> dict[str, Findings]:
     """Drop the rows of forgotten entities, and changes of sensitive columns, from the `raw_<table>` tables.
 
     Returns
     -------
-    dict of table to dict of reason to int
-        Rows dropped; tables that lost none are not in it.
+    dict of table to Findings
+        Rows dropped, with a warning if a forgetting was interrupted.
 
     """
-    dropped = {
-        name: {FORGOTTEN: count} for name, count in leave_out_forgotten(connection, delivered, config.folder).items()
-    }
+    found = {name: Findings() for name in delivered}
+    for name, count in leave_out_forgotten(connection, delivered, config.folder).items():
+        found[name].dropped[FORGOTTEN] = count
     if count := _leave_out_sensitive(connection, config, delivered):
-        dropped.setdefault(_CHANGES, {})[SENSITIVE] = count
-    return dropped
+        found[_CHANGES].dropped[SENSITIVE] = count
+    if found and not load_tombstones(config.folder).is_finished:
+        next(iter(found.values())).warnings.append(
+            "a `leadsieve forget` was interrupted, so past runs still hold what it was to remove: run it again"
+        )
+    return found
 
 
 def leave_out_forgotten(
@@ -71,6 +77,18 @@ def leave_out_forgotten(
         for column, condition in pointers(relation, name).items():
             rows.clear([column], condition)
     return {name: count for name, count in counts.items() if count}
+
+
+def keep_forgotten(connection: duckdb.DuckDBPyConnection, folder: Path) -> None:
+    """Give what `leave_out_forgotten` found to be of forgotten entities tombstones of its own.
+
+    A deal that a forgotten customer made since is then known by its id, whatever is delivered of it later.
+    """
+    tombstones = load_tombstones(folder)
+    if tombstones:
+        grown = tombstones.adding(owned(connection))
+        if grown.hashes != tombstones.hashes:
+            save_tombstones(folder, replace(grown, is_finished=tombstones.is_finished))
 
 
 def _describe(name: str, delivered: Delivered) -> Relation:

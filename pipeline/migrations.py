@@ -86,6 +86,19 @@ MIGRATIONS = (
                 withdrawn_at TIMESTAMP)""",
         ),
     ),
+    Migration(
+        2,
+        "anonymous counts of forgotten scores",
+        (
+            """CREATE TABLE forgotten (
+                run_id VARCHAR(200) NOT NULL REFERENCES runs (run_id),
+                target VARCHAR(200) NOT NULL,
+                horizon_days INTEGER NOT NULL,
+                grade VARCHAR(40) NOT NULL,
+                count INTEGER NOT NULL,
+                PRIMARY KEY (run_id, target, horizon_days, grade))""",
+        ),
+    ),
 )
 
 

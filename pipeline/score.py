@@ -23,6 +23,7 @@ from pipeline import __version__
 from pipeline.config import Config
 from pipeline.deployment import features_of, load_catalog, load_extract, make_target
 from pipeline.errors import ConfigError
+from pipeline.forgotten_scores import without_forgotten
 from pipeline.ledger import SCORE_COLUMNS, Ledger
 from pipeline.registry import Champion, read_champion
 
@@ -141,7 +142,7 @@ def _score_all(config: Config, tables: CrmTables, judges: Mapping[str, _Judge], 
     scored = []
     for name, judge in judges.items():
         target = make_target(config, name)
-        spine = build_scoring_spine(tables, target)
+        spine = without_forgotten(config, name, build_scoring_spine(tables, target))
         if not spine.empty:
             built = features_of(config, tables, name, spine)
             built.frame.to_parquet(folder / f"features_{name}.parquet", index=False)

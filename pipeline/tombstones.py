@@ -7,13 +7,13 @@ nobody, but whoever has it can try out ids that they know already.
 
 import hashlib
 import json
-import os
 import secrets
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 from features.errors import DataError
+from pipeline.atomic_files import replace_text
 
 TOMBSTONES = "forgotten.json"
 PROTOCOL = 1
@@ -100,9 +100,4 @@ def save_tombstones(folder: Path, tombstones: Tombstones) -> None:
         "is_finished": tombstones.is_finished,
         "hashes": hashes,
     }
-    partial = folder / f".{TOMBSTONES}"
-    with partial.open("w", encoding="utf-8") as file:
-        file.write(json.dumps(document, indent=1) + "\n")
-        file.flush()
-        os.fsync(file.fileno())
-    partial.replace(folder / TOMBSTONES)
+    replace_text(folder / TOMBSTONES, json.dumps(document, indent=1) + "\n")

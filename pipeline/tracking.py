@@ -79,9 +79,19 @@ def _signature(example: pd.DataFrame) -> Any:
 
 
 def _example(frame: pd.DataFrame) -> pd.DataFrame:
-    """Return the first rows with numbers as float64, whatever their type was."""
-    head = frame.head(5).reset_index(drop=True)
-    return head.astype({name: "float64" for name in head if pd.api.types.is_numeric_dtype(head[name])})
+    """Return one row that is nobody's: the median of each number as float64, the most frequent of each text.
+
+    A row of the frame would be a customer's, and MLflow keeps it for as long as the model.
+    """
+    return pd.DataFrame({str(name): _typical(frame[name]) for name in frame})
+
+
+def _typical(values: "pd.Series[Any]") -> "pd.Series[Any]":
+    """One value, with the type of a column; null where the column has none."""
+    if pd.api.types.is_numeric_dtype(values):
+        return pd.Series([values.astype("float64").median()], dtype="float64")
+    frequent = values.mode(dropna=True)
+    return pd.Series([None if frequent.empty else frequent.iloc[0]], dtype=values.dtype)
 
 
 def _log_lineage(mlflow: Any, config: Config, target: str, manifest: Mapping[str, Any], schema: Any) -> None:
@@ -152,7 +162,8 @@ def log_training(
     training_manifest : mapping
         Where the rows came from, with their content hash `sha256` and, if known, `tables_sha256`.
     input_example : DataFrame
-        Rows of features, float64 and text, columns as the model was fitted on.
+        Rows of features, float64 and text, columns as the model was fitted on. What is kept of them is one
+        row of typical values.
     config_path : Path, optional
         The config file, kept as it is; without it the config is written out again.
 

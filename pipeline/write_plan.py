@@ -23,6 +23,7 @@ from pipeline.adapters.target import Action, TargetAdapter, TargetTable, Value
 from pipeline.config import Config
 from pipeline.errors import ConfigError
 from pipeline.field_values import build_values, check_write_back, describe_fields
+from pipeline.forgotten_scores import scores_to_write
 from pipeline.ledger import Ledger
 from pipeline.ledger_writes import LastWrite, State, Write
 
@@ -136,6 +137,7 @@ def make_plan(
 
     """
     section = check_write_back(config)
+    scores = scores_to_write(config, scores)
     plans = []
     for name, mapping in section.tables.items():
         fields = describe_fields(adapter, name, mapping)

@@ -78,6 +78,14 @@ def undo(
     settings = load_config(config)
     with hold_lock(settings.folder, "writeback undo"), open_ledger(settings.folder / "ledger.db") as ledger:
         report = undo_run(settings, ledger, run_id)
+        forgotten = ledger.forgotten.writes_of(run_id)
+    if forgotten:
+        progress.print(
+            f"{forgotten:,} values of run {run_id} were written for entities that were forgotten since; what was there "
+            "before is not known any more, so these were left as they are.",
+            markup=False,
+            soft_wrap=True,
+        )
     _show_report(report, as_json)
     report.check()
 

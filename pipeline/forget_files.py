@@ -1,0 +1,124 @@
+"""Forgetting in the files around the tables: scoring runs, training sets, quarantine.
+
+Whose rows go is told by the tombstones alone, so a removal that was interrupted is finished without
+knowing whom it was about.
+"""
+
+import csv
+import re
+import shutil
+from collections.abc import Callable, Iterable
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
+from numpy.typing import NDArray
+
+from features.errors import DataError
+from models.training_set import load_training_set, save_training_set
+from pipeline.atomic_files import replace_file
+from pipeline.entity_rows import OWNERS
+from pipeline.target_tables import TargetTables
+from pipeline.tombstones import Tombstones
+
+_FEATURES = "features_"
+
+
+def forget_in_runs(folder: Path, tombstones: Tombstones, tables: TargetTables) -> int:
+    """Remove rows from the feature and score frames of all scoring runs; count them.
+
+    Each file is replaced as a whole. Frames that a killed run left unfinished are deleted.
+    """
+    for left in folder.glob("runs/.*"):
+        shutil.rmtree(left, ignore_errors=True)
+    return sum(_forget_in_frame(path, tombstones, tables) for path in sorted(folder.glob("runs/*/*.parquet")))
+
+
+def _forget_in_frame(path: Path, tombstones: Tombstones, tables: TargetTables) -> int:
+    """Replace one frame unless nothing in it has to go."""
+    names = pq.read_schema(path).names
+    if "entity_id" not in names:
+        return 0
+    keys = pq.read_table(path, columns=[name for name in ("entity_id", "target") if name in names])
+    ids = np.asarray(keys["entity_id"].to_pylist(), dtype=object)
+    targets = keys["target"].to_pylist() if "target" in names else [path.stem.removeprefix(_FEATURES)] * len(ids)
+    gone = np.zeros(len(ids), dtype=bool)
+    for target in set(targets):
+        rows = np.asarray([one == target for one in targets], dtype=bool)
+        gone |= rows & _among(ids, tombstones, tables.of_target(target))
+    if gone.any():
+        kept = pq.read_table(path).filter(pa.array(~gone))
+        replace_file(path, lambda partial: pq.write_table(kept, partial))
+    return int(gone.sum())
+
+
+def _among(ids: NDArray[np.object_], tombstones: Tombstones, tables: Iterable[str]) -> NDArray[np.bool_]:
+    """Which of some ids were forgotten as an entity of one of these tables."""
+    different = {one for one in ids.tolist() if one is not None}
+    forgotten = set().union(*(tombstones.among(table, different) for table in tables))
+    return np.asarray([one in forgotten for one in ids.tolist()], dtype=bool)
+
+
+def forget_in_training(folder: Path, tombstones: Tombstones, tables: TargetTables) -> int:
+    """Remove rows from the stored training sets; count them.
+
+    The manifest says how many rows are gone since the training (`forgotten_rows`). A set that cannot be
+    read, or of which nothing would be left, is deleted: `train` makes it again.
+    """
+    places = sorted(path for path in folder.glob("training/*") if path.is_dir())
+    return sum(_forget_in_set(place, tombstones, tables) for place in places)
+
+
+def _forget_in_set(place: Path, tombstones: Tombstones, tables: TargetTables) -> int:
+    """Replace one training set unless nothing in it has to go."""
+    for left in place.glob(".*"):
+        left.unlink()
+    try:
+        rows = load_training_set(place)
+    except (DataError, OSError, ValueError, KeyError):
+        shutil.rmtree(place)
+        return 0
+    gone = np.zeros(len(rows), dtype=bool)
+    if rows.keys is not None:
+        gone |= _among(rows.keys["entity_id"].to_numpy(dtype=object), tombstones, tables.of_target(place.name))
+    if rows.group is not None:
+        gone |= _among(rows.group, tombstones, ["customers"])
+    count = int(gone.sum())
+    if count == len(rows):
+        shutil.rmtree(place)
+    elif count:
+        marked = {**rows.manifest, "forgotten_rows": int(rows.manifest.get("forgotten_rows", 0)) + count}
+        save_training_set(place, replace(rows.take(~gone), manifest=marked))
+    return count
+
+
+def forget_in_quarantine(folder: Path, tombstones: Tombstones) -> int:
+    """Remove rows from the quarantine files that name a forgotten entity anywhere; count them."""
+    removed = 0
+    for left in folder.glob("quarantine/.*"):
+        left.unlink()
+    for path in sorted(folder.glob("quarantine/*.csv")):
+        with path.open(encoding="utf-8", newline="") as file:
+            rows = list(csv.reader(file))
+        kept = rows[:1] + [row for row in rows[1:] if not any(_names_one(cell, tombstones) for cell in row)]
+        if len(kept) < len(rows):
+            replace_file(path, _csv_writer(kept))
+            removed += len(rows) - len(kept)
+    return removed
+
+
+def _csv_writer(rows: list[list[str]]) -> Callable[[Path], None]:
+    def write(path: Path) -> None:
+        with path.open("w", encoding="utf-8", newline="") as file:
+            csv.writer(file, lineterminator="\n").writerows(rows)
+
+    return write
+
+
+def _names_one(cell: str, tombstones: Tombstones) -> bool:
+    """Whether a cell is the id of a forgotten entity, or has it as one of its words."""
+    words = {cell.strip(), *re.split(r"[\s,;:()'\"]+", cell)}
+    words |= {re.sub(r"^(-?[0-9]+)\.0+$", r"\1", word) for word in words}
+    return any(tombstones.holds(table, word) for table in set(OWNERS.values()) for word in words if word)
