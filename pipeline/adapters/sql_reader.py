@@ -20,6 +20,7 @@ _CLOCKS = {
     "mssql": "SELECT SYSUTCDATETIME()",
 }
 _SNAPSHOT = ("postgresql", "mysql", "mariadb")
+_MARK = "leadsieve_since_"
 _MARKERS = {"qmark": "?", "format": "%s", "pyformat": "%(since)s", "named": ":since", "numeric": ":1"}
 _WRONG_SELECT = ("no such", "syntax error", "ambiguous", "misuse", "wrong number of arguments", "unrecognized token")
 _ARROW: dict[type, Callable[[], pa.DataType | None]] = {
@@ -78,7 +79,7 @@ class AlchemyReader:
         self._engine = engine
         self._backend = engine.url.get_backend_name()
         self.clock = self.clock_at_start = _CLOCKS.get(self._backend, "SELECT CURRENT_TIMESTAMP")
-        self.since = _MARKERS[engine.dialect.paramstyle]
+        self.since = _MARK
         self._connection = self._connect()
 
     def scalar(self, place: str, select: str) -> Any:
@@ -92,7 +93,8 @@ class AlchemyReader:
         """Yield the result in batches of at most 50,000 rows, types as the values of each batch have them."""
         options = {"stream_results": True, "no_parameters": since is None, "max_row_buffer": BATCH_ROWS}
         try:
-            result = self._connection.exec_driver_sql(query, self._bind(since), execution_options=options)
+            query, values = self._bind(query, since)
+            result = self._connection.exec_driver_sql(query, values, execution_options=options)
             names = list(result.keys())
             yield to_batch(names, result.fetchmany(BATCH_ROWS))
             while rows := result.fetchmany(BATCH_ROWS):
@@ -105,12 +107,15 @@ class AlchemyReader:
         self._connection.close()
         self._engine.dispose()
 
-    def _bind(self, since: datetime | None) -> Any:
-        """Parameters of a query; SQLite keeps times as text."""
+    def _bind(self, query: str, since: datetime | None) -> tuple[str, Any]:
+        """Query and parameters as the driver reads them; SQLite keeps times as text."""
         if since is None:
-            return None
+            return query, None
         value = since.isoformat(sep=" ") if self._backend == "sqlite" else since
-        return {"since": value} if "since" in self.since else (value,)
+        marker = _MARKERS[self._engine.dialect.paramstyle]
+        if "%" in marker:
+            query = query.replace("%", "%%")
+        return query.replace(_MARK, marker), {"since": value} if "since" in marker else (value,)
 
     def _connect(self) -> Connection:
         url = self._engine.url
