@@ -11,7 +11,7 @@ import pyarrow as pa
 from features.errors import DataError
 from pipeline.errors import ConfigError
 
-MEMORY_LIMIT = "2GB"
+MEMORY_LIMIT = "1400MB"
 ROW = "__row"
 """Column of every raw table: the place of a row in what the source delivered."""
 
