@@ -142,7 +142,7 @@ def _with_leaks(
     """Return customers and deals with the planted columns."""
     people, customers, deals = register.customers, tables["customers"], tables["deals"]
     place = pa.array(np.argsort(numbers.customer))
-    for column, values in customer_leaks(rng, world.accounts, world.orders, people.size, people.created).items():
+    for column, values in customer_leaks(rng, world.orders, people.size, people.created).items():
         customers = customers.append_column(column, values.take(place))
     for column, values in deal_leaks(rng, world.progress, activities).items():
         deals = deals.append_column(column, values)

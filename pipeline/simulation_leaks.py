@@ -11,7 +11,7 @@ from typing import Literal
 import numpy as np
 import pyarrow as pa
 
-from pipeline.simulation_accounts import Accounts, Orders
+from pipeline.simulation_accounts import Orders
 from pipeline.simulation_activities import Activities
 from pipeline.simulation_columns import label_column, number_column
 from pipeline.simulation_deals import LOST, OPEN, Progress
@@ -26,6 +26,7 @@ _FORECASTS = ("pipeline", "best case", "commit", "closed", "omitted")
 _STATUSES = ("key", "standard", "small", "inactive")
 _SYNCED = ("today", "this week", "this month", "this quarter", "older")
 _SYNC_BOUNDS_DAYS = np.array([1.0, 7.0, 30.0, 90.0])
+LEFT_AFTER_DAYS = 90.0
 FILLED_SHARE = 0.9
 """Share of the outcomes after which a column is filled or overwritten."""
 
@@ -46,8 +47,10 @@ LEAKS: tuple[Leak, ...] = (
     Leak("deals", "last_sync_bucket", "correlated with the extract date",
          "How long before the extract the deal was last touched: open deals were a short time ago."),
     Leak("deals", "lifetime_activities", "future aggregate", "Counts the activities of the deal up to the extract."),
-    Leak("customers", "exit_survey_code", "filled after the outcome", "Filled in when a customer has left."),
-    Leak("customers", "account_status", "overwritten at the outcome", "Set to inactive when a customer has left."),
+    Leak("customers", "exit_survey_code", "filled after the outcome",
+         "Filled in when a customer has bought nothing for 90 days."),
+    Leak("customers", "account_status", "overwritten at the outcome",
+         "Set to inactive when a customer has bought nothing for 90 days."),
     Leak("customers", "last_sync_bucket", "correlated with the extract date",
          "How long before the extract the customer last ordered: who left did so long ago."),
     Leak("customers", "lifetime_orders", "future aggregate", "Counts the orders of the customer up to the extract."),
@@ -85,26 +88,22 @@ def deal_leaks(rng: np.random.Generator, progress: Progress, activities: Activit
     }
 
 
-def customer_leaks(
-    rng: np.random.Generator, accounts: Accounts, orders: Orders, size: Floats, created: Floats
-) -> Mapping[str, pa.Array]:
+def customer_leaks(rng: np.random.Generator, orders: Orders, size: Floats, created: Floats) -> Mapping[str, pa.Array]:
     """Return the planted columns of customers; `size` and `created` have one entry per row of the table.
 
-    Rows that are not of the world (idle addresses, duplicates) come last, have bought nothing and do not leave.
+    A customer has left who bought, but nothing in the last `LEFT_AFTER_DAYS` before the extract.
     """
     count = len(size)
-    is_gone = np.zeros(count, dtype=bool)
-    is_gone[: len(accounts.buys_from)] = np.isfinite(accounts.gone_from()) & np.isfinite(accounts.buys_from)
-    is_left = is_gone & (rng.random(count) < FILLED_SHARE)
-    status = np.where(is_left, 3, np.digitize(-size, [-1.0, 0.5]))
     bought = (orders.occurred < HISTORY) & (orders.amount > 0)
-    touched = created.copy()
-    np.maximum.at(touched, orders.customer[bought], orders.occurred[bought])
     number = np.bincount(orders.customer[bought], minlength=count)
+    last = np.zeros(count)
+    np.maximum.at(last, orders.customer[bought], orders.occurred[bought])
+    has_left = (number > 0) & (last < HISTORY - LEFT_AFTER_DAYS * DAY)
+    is_marked = has_left & (rng.random(count) < FILLED_SHARE)
     return {
-        "exit_survey_code": _codes(rng, _EXIT_CODES, is_gone & (rng.random(count) < FILLED_SHARE)),
-        "account_status": label_column(_STATUSES, status),
-        "last_sync_bucket": _sync_bucket(touched),
+        "exit_survey_code": _codes(rng, _EXIT_CODES, has_left & (rng.random(count) < FILLED_SHARE)),
+        "account_status": label_column(_STATUSES, np.where(is_marked, 3, np.digitize(-size, [-1.0, 0.5]))),
+        "last_sync_bucket": _sync_bucket(np.maximum(last, created)),
         "lifetime_orders": number_column(number.astype(np.float64)),
     }
 

@@ -1,5 +1,6 @@
 """The simulated CRM: what its tables promise, and where they are written."""
 
+import hashlib
 import json
 import sqlite3
 from pathlib import Path
@@ -17,7 +18,8 @@ from features.tables import TABLES
 from pipeline.commands.simulate import simulate
 from pipeline.config import load_config
 from pipeline.errors import ConfigError, CrmError
-from pipeline.simulate import EVENT_TABLES, simulate_crm, write_files, write_sql
+from pipeline.simulate import EVENT_TABLES, Plan, simulate_crm, simulate_parts, write_files, write_sql
+from pipeline.simulation_world import DAY, START
 
 CLOCK = pd.Timestamp("2025-06-30 22:00:00")
 DEMO = Path(__file__).parent.parent / "configs" / "demo.yaml"
@@ -147,18 +149,16 @@ def test_the_amount_of_a_lost_deal_is_overwritten_at_its_close_and_not_known_bef
     assert (zeroed.old_value.astype(float) > 0).all()
 
 
-def test_the_credit_grade_falls_after_customers_have_left():
-    query = """
-        SELECT avg((orders_after = 0)::INT), count(*) FROM (
-            SELECT h.entity_id, count(o.order_id) AS orders_after FROM attribute_changes h
-            LEFT JOIN orders o ON o.customer_id = h.entity_id AND o.amount > 0
-                AND o.occurred_at BETWEEN h.occurred_at - INTERVAL 30 DAY AND h.occurred_at + INTERVAL 60 DAY
-            WHERE h.field = 'credit_grade' AND h.new_value = 'D' AND h.old_value IN ('A', 'B')
-                AND h.occurred_at < TIMESTAMP '2025-04-30' GROUP BY ALL)
-    """
-    silent, count = connect(simulate_crm(1500, seed=3)).execute(query).fetchone()
-    assert count > 20
-    assert silent > 0.8
+def test_the_credit_grade_falls_to_the_bottom_only_after_customers_have_left():
+    (part,) = simulate_parts(Plan(1500, seed=3, duplicates=0))
+    changes = part.tables["attribute_changes"].to_pandas()
+    fallen = changes[
+        (changes.field == "credit_grade") & (changes.new_value == "D") & changes.old_value.isin(["A", "B"])
+    ]
+    assert len(fallen) > 20
+    gone_from = part.world.accounts.gone_from()[fallen.entity_id.str[1:].astype(int) - 1]
+    days = (fallen.occurred_at - pd.Timestamp(START)).dt.total_seconds() / DAY - gone_from / DAY
+    assert days.between(29, 151).all()
 
 
 def test_activity_is_heavy_tailed(frames):
@@ -209,6 +209,19 @@ def test_the_number_of_events_is_what_was_asked_for():
 def test_a_world_too_small_or_without_a_size_is_refused(customers, events, message):
     with pytest.raises(ConfigError, match=message):
         simulate_crm(customers, seed=1, events_per_customer=events)
+
+
+@pytest.mark.parametrize(
+    ("option", "message"),
+    [
+        ({"duplicates": 0.5}, r"duplicates is 0.5, expected 0 to 0.2"),
+        ({"dirt": -0.1}, r"dirt is -0.1, expected 0 to 1"),
+        ({"policy": 1.5}, r"policy is 1.5, expected 0 to 1"),
+    ],
+)
+def test_a_share_out_of_range_is_refused(option, message):
+    with pytest.raises(ConfigError, match=message):
+        simulate_crm(300, seed=1, **option)
 
 
 def test_sqlite_holds_the_rows_times_as_text_and_empty_score_columns(tables, frames, tmp_path):
@@ -313,6 +326,49 @@ def test_the_command_writes_files_and_sqlite_and_reports_rows(tmp_path):
     document = json.loads(written.stdout)
     assert document["now"] == str(CLOCK)
     assert document["rows"]["customers"] == 60
+
+
+def files_of(folder: Path) -> dict[str, str]:
+    """SHA-256 of every file below a folder."""
+    paths = [path for path in folder.rglob("*") if path.is_file()]
+    return {str(path.relative_to(folder)): hashlib.sha256(path.read_bytes()).hexdigest() for path in paths}
+
+
+def test_the_command_writes_the_truth_and_the_leaks_beside_the_tables_and_the_same_bytes_twice(tmp_path):
+    size = ["--customers", "60", "--events-per-customer", "90", "--leaks", "--policy", "0.5"]
+    for name in ("a", "b"):
+        written = CliRunner().invoke(app, [*size, "--out", str(tmp_path / name)])
+        assert written.exit_code == 0, written.output
+    first = files_of(tmp_path / "a")
+    assert first == files_of(tmp_path / "b")
+    assert {"leaks.parquet", "truth/conversion.parquet", "truth/churn.parquet"} <= set(first)
+    deals = pd.read_parquet(tmp_path / "a" / "deals.parquet")
+    assert pd.read_parquet(tmp_path / "a" / "truth" / "conversion.parquet").entity_id.isin(deals.deal_id).all()
+
+
+def test_a_simulation_without_truth_and_leaks_leaves_none_of_an_earlier_one(tmp_path):
+    size = ["--customers", "60", "--events-per-customer", "90", "--out", str(tmp_path / "out")]
+    assert CliRunner().invoke(app, [*size, "--leaks"]).exit_code == 0
+    assert CliRunner().invoke(app, [*size, "--no-truth", "--force"]).exit_code == 0
+    assert set(files_of(tmp_path / "out")) == {f"{name}.parquet" for name in (*TABLES, "clock")}
+
+
+def test_a_folder_named_truth_that_the_simulator_did_not_write_stays(tmp_path):
+    (tmp_path / "truth").mkdir()
+    (tmp_path / "truth" / "churn.parquet").write_text("mine")
+    with pytest.raises(ConfigError, match=r"did not write.*Choose another place"):
+        write_files(simulate_crm(60, seed=1), tmp_path, force=True)
+    assert files_of(tmp_path).keys() == {"truth/churn.parquet"}
+
+
+def test_a_database_gets_the_planted_columns_but_no_list_of_them(tmp_path):
+    size = ["--customers", "60", "--events-per-customer", "90", "--leaks", "--sql", f"sqlite:///{tmp_path / 'crm.db'}"]
+    assert CliRunner().invoke(app, size).exit_code == 0
+    connection = sqlite3.connect(tmp_path / "crm.db")
+    names = {row[0] for row in connection.execute("SELECT name FROM sqlite_master WHERE type = 'table'")}
+    assert names == {*TABLES, "clock"}
+    assert connection.execute("SELECT count(lifetime_orders) FROM customers").fetchone() == (60,)
+    connection.close()
 
 
 @pytest.mark.parametrize(("places", "given"), [([], "neither"), (["--out", "a", "--sql", "sqlite:///b"], "both")])
