@@ -5,6 +5,7 @@ Empty text and NaN mean "no value" everywhere.
 """
 
 from features.tables import ColumnType
+from pipeline.repeated_hours import may_repeat
 
 EXPECTED: dict[ColumnType, str] = {
     "text": "text",
@@ -119,12 +120,22 @@ def cast(column: str, duck_type: str, kind: ColumnType, zone: str, is_id: bool =
 
 
 def day_start(column: str, duck_type: str, zone: str) -> str | None:
-    """Return the expression of the first moment (UTC) of a day, null where the value has a time of day."""
+    """Return the expression of the first moment (UTC) that a value may stand for: the start of a day.
+
+    Null where the value has a time of day, unless it is one that clocks showed twice. None if always null.
+    """
     source = family(duck_type)
+    if source == "time" and zone != "UTC":
+        return _earlier(f"CAST({column} AS TIMESTAMP)", zone)
     if source == "date":
         return _midnight(f"CAST({column} AS TIMESTAMP)", zone)
     if source == "text":
-        return f"CASE WHEN {_is_day(column)} THEN {_midnight(f'TRY_CAST({column} AS TIMESTAMP)', zone)} END"
+        local = f"TRY_CAST({column} AS TIMESTAMP)"
+        twice = "NULL" if zone == "UTC" else _earlier(local, zone)
+        return (
+            f"CASE WHEN {_is_day(column)} THEN {_midnight(local, zone)} "
+            f"WHEN NOT regexp_matches({column}, '{_OFFSET}') THEN {twice} END"
+        )
     return None
 
 
@@ -173,13 +184,20 @@ def _utc(local: str, zone: str) -> str:
     return local if zone == "UTC" else f"timezone('UTC', timezone('{zone}', {local}))"
 
 
+def _earlier(local: str, zone: str) -> str:
+    """Return the UTC moment at which clocks showed a local time first, null unless they showed it twice."""
+    later = _utc(local, zone)
+    shifts = " ".join(
+        f"WHEN {_local(f'({later} - INTERVAL {minutes} MINUTE)', zone)} = {local} "
+        f"THEN {later} - INTERVAL {minutes} MINUTE"
+        for minutes in (60, 30)
+    )
+    return f"CASE WHEN {may_repeat(local, zone)} THEN CASE {shifts} END END"
+
+
 def _midnight(day: str, zone: str) -> str:
     """Return the first moment of a day: of a midnight that happens twice (Havana, Azores), the earlier."""
-    if zone == "UTC":
-        return day
-    later = _utc(day, zone)
-    earlier = f"({later} - INTERVAL 1 HOUR)"
-    return f"(CASE WHEN {_local(earlier, zone)} = {day} THEN {earlier} ELSE {later} END)"
+    return day if zone == "UTC" else f"coalesce({_earlier(day, zone)}, {_utc(day, zone)})"
 
 
 def _day_end(day: str, zone: str) -> str:

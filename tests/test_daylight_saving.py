@@ -129,3 +129,32 @@ def test_a_row_that_arrives_while_reading_in_the_hour_that_happens_twice_is_left
     tables = {"customers": read_rows("customers", CUSTOMERS), "orders": read_rows("orders", ORDERS)}
     report = extract(config, source=Growing(tables, datetime(2024, 10, 27, 0, 45)))
     assert report.tables[1].dropped == {"in an hour that happens twice, perhaps after data_end": 1}
+
+
+def test_a_row_known_when_its_hour_came_again_is_not_known_before_it_happened(tmp_path):
+    orders = """
+        order_id  occurred_at       known_at          customer_id  amount
+        O1        2024-10-27 02:50  2024-10-27 02:10  C1           1       # 00:50 UTC, known at 01:10: read as 01:50
+    """
+    report = extract_world(tmp_path, customers=CUSTOMERS, orders=orders, config=BERLIN, data_end="2024-12-01")
+    moment = datetime(2024, 10, 27, 1, 50)
+    assert stored(report, "occurred_at, known_at") == [(moment, moment)]
+
+
+def test_a_row_known_before_its_hour_was_there_at_all_stays_an_error(tmp_path):
+    orders = "order_id  occurred_at  known_at  customer_id  amount\nO1  2024-10-27 02:50  2024-10-27 01:10  C1  1"
+    with pytest.raises(DataError, match="1 of 1 rows have known_at before occurred_at"):
+        extract_world(tmp_path, customers=CUSTOMERS, orders=orders, config=BERLIN, data_end="2024-12-01")
+
+
+@pytest.mark.parametrize("zone", ["Europe/Berlin", "Australia/Lord_Howe", "America/Havana", "America/Santiago"])
+def test_a_time_that_happens_twice_may_have_been_an_hour_earlier(zone):
+    quarters = [datetime(2024, 1, 1) + timedelta(minutes=15 * step) for step in range(366 * 96)]
+    place = ZoneInfo(zone)
+    first, second = (
+        [local.replace(tzinfo=place, fold=fold).astimezone(UTC).replace(tzinfo=None) for local in quarters]
+        for fold in (0, 1)
+    )
+    starts = f"SELECT {day_start('x', 'TIMESTAMP', zone)} FROM (SELECT unnest(?) AS x) ORDER BY x"
+    found = [start for (start,) in duckdb.execute(starts, [quarters]).fetchall()]
+    assert found == [one if one < other else None for one, other in zip(first, second, strict=True)]
