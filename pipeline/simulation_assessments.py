@@ -33,7 +33,7 @@ ANSWERED_SHARE = 0.75
 NOISE = 0.9
 """Standard deviation of a reading's error, where the hidden state has 1."""
 
-_ASKED_SHARE = np.array([0.0, 0.4, 0.35, 0.15])
+_ASKED_SHARE = np.array([0.0, 0.3, 0.25, 0.1])
 _REVIEWS_PER_STEP = 0.012
 _BOUNDS = np.array([-1.2, -0.4, 0.4, 1.2])
 _PHASE_FIT = np.array([0.3, -0.5, -1.0, -1.2])
