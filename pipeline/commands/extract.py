@@ -85,6 +85,11 @@ def _notes(one: "TableReport", dry_run: bool) -> list[str]:
         columns = ", ".join(column for column, why in one.left_out.items() if why == reason)
         lines.append(f"left out {columns}: {reason}")
     lines += [f"{count_rows(count)} dropped: {reason}" for reason, count in one.dropped.items()]
+    if one.rows_changed or one.rows_ended or one.rows_carried:
+        lines.append(
+            f"since the last extract {count_rows(one.rows_new)} new, {one.rows_changed:,} changed, "
+            f"{one.rows_ended:,} ended, {one.rows_carried:,} as before"
+        )
     return [*lines, *one.warnings]
 
 
