@@ -17,10 +17,12 @@ PHASES = 4
 
 PHASE_AFTER_BETTER = np.array([HEALTHY, HEALTHY, COOLING, HEALTHY])
 """Where each phase goes when it gets better; who is gone and comes back is healthy."""
-ORDER_LEVEL = np.array([1.0, 0.6, 0.25, 0.03])
-_AMOUNT_LEVEL = np.array([1.0, 0.9, 0.7, 0.5])
-_WORSE = np.array([0.018, 0.13, 0.24, 0.0])
-_BETTER = np.array([0.0, 0.10, 0.06, 0.03])
+BEATS = 1
+"""Beats per order: 1 is a Poisson process, more is a steadier rhythm."""
+ORDER_LEVEL = np.array([1.0, 0.8, 0.55, 0.3])
+_AMOUNT_LEVEL = np.array([1.0, 0.7, 0.45, 0.3])
+_WORSE = np.array([0.009, 0.05, 0.05, 0.0])
+_BETTER = np.array([0.0, 0.035, 0.02, 0.008])
 _WORSE_DRIFT = 0.3
 _CHUNK = 100_000
 
@@ -46,15 +48,15 @@ class Accounts:
 
 @dataclass(frozen=True)
 class Rhythm:
-    """The beats of all customers, sorted by customer and time; every second beat of a customer is an order.
+    """The beats of all customers, sorted by customer and time; every one in `BEATS` of a customer is an order.
 
-    Whether one or two beats are missing until the next order is hidden; `is_odd` is it at the start.
+    How many beats are missing until the next order is hidden; `ahead` is how many it begins ahead with.
     """
 
     customer: NDArray[np.int32]
     occurred: Floats
     is_order: Flags
-    is_odd: Flags
+    ahead: Codes
 
 
 @dataclass(frozen=True)
@@ -81,7 +83,7 @@ def loyalty_of(customers: Customers, owners: Owners) -> Floats:
     """Return what keeps a customer: satisfaction, solvency, size and the skill of the owner."""
     small = np.minimum(customers.size, 0.0)
     return np.asarray(
-        0.75 * customers.satisfaction
+        0.5 * customers.satisfaction
         + 0.35 * customers.solvency
         + 0.3 * owners.skill[customers.owner]
         + 0.3 * small
@@ -134,14 +136,14 @@ def order_intensity(customers: Customers, rows: slice) -> Floats:
 
 
 def draw_rhythm(rng: np.random.Generator, customers: Customers, accounts: Accounts) -> Rhythm:
-    """Draw beats at twice the rate of orders; every second one is an order, so that gaps are Erlang of order 2."""
-    is_odd = rng.random(len(customers)) < 0.5
+    """Draw beats at `BEATS` times the rate of orders, so that gaps are Erlang of that order."""
+    ahead = rng.integers(BEATS, size=len(customers))
     parts = [_draw_beats(rng, customers, accounts, begin) for begin in range(0, len(customers), _CHUNK)]
     customer = np.concatenate([part[0] for part in parts])
     occurred = np.concatenate([part[1] for part in parts])
     first = np.searchsorted(customer, np.arange(len(customers)))
     place = np.arange(len(customer)) - first[customer]
-    return Rhythm(customer, occurred, (place + is_odd[customer]) % 2 == 1, is_odd)
+    return Rhythm(customer, occurred, (place + ahead[customer]) % BEATS == BEATS - 1, ahead)
 
 
 def _draw_beats(
@@ -150,7 +152,7 @@ def _draw_beats(
     """Draw the beats of `_CHUNK` customers, by customer and time."""
     rows = slice(begin, begin + _CHUNK)
     level = ORDER_LEVEL[accounts.phase[rows]] * (STARTS[None, :] >= accounts.buys_from[rows, None])
-    cell, share = draw_arrivals(rng, (2 * order_intensity(customers, rows) * level).ravel(), 1.0)
+    cell, share = draw_arrivals(rng, (BEATS * order_intensity(customers, rows) * level).ravel(), 1.0)
     return (begin + cell // STEPS).astype(np.int32), (cell % STEPS + share) * STEP
 
 
@@ -167,7 +169,7 @@ def draw_orders(
     occurred = rhythm.occurred[rhythm.is_order]
     phase = accounts.phase_at(customer, occurred)
     usual = 900 * np.exp(0.5 * customers.size + 0.3 * customers.budget)[customer]
-    amount = usual * _AMOUNT_LEVEL[phase] * rng.lognormal(0, 0.45, len(customer))
+    amount = usual * _AMOUNT_LEVEL[phase] * rng.lognormal(0, 0.3, len(customer))
     product = rng.choice(3, len(customer), p=[0.5, 0.35, 0.15])
     won = np.flatnonzero(progress.outcome == WON)
     customer = np.concatenate([customer, deals.customer[won]])

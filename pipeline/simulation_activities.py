@@ -13,10 +13,10 @@ DIRECTIONS = ("outbound", "inbound")
 OUTCOMES = ("answered", "no answer")
 CALL, MEETING = 0, 2
 
-_DEAL_LEVEL = np.array([0.5, 1.2, 2.6])
+_DEAL_LEVEL = np.array([0.5, 2.0, 6.0])
 _STAGE_LEVEL = np.array([1.0, 1.05, 1.2, 1.3])
-_PHASE_LEVEL = np.array([1.0, 0.8, 0.5, 0.12])
-_PROSPECT_LEVEL = 0.25
+_PHASE_LEVEL = np.array([2.0, 1.0, 0.45, 0.08])
+_PROSPECT_LEVEL = 0.1
 # One row per momentum of a deal (stalled, steady, hot), then one per phase of an account.
 _KIND_SHARES = np.array(
     [
@@ -29,7 +29,7 @@ _KIND_SHARES = np.array(
         [0.40, 0.55, 0.02, 0.03],
     ]
 )
-_INBOUND_SHARE = np.array([0.16, 0.32, 0.45, 0.45, 0.36, 0.24, 0.10])
+_INBOUND_SHARE = np.array([0.06, 0.30, 0.62, 0.62, 0.38, 0.16, 0.04])
 _ANSWERED_SHARE = np.array([0.34, 0.54, 0.70, 0.65, 0.52, 0.38, 0.18])
 
 
@@ -65,7 +65,7 @@ def draw_activities(
     of_deals = (
         _DEAL_LEVEL[weeks.momentum]
         * _STAGE_LEVEL[weeks.stage]
-        * (weeks.share * deals.effort[weeks.deal] * customers.liveliness[deals.customer[weeks.deal]] ** 0.3)
+        * (weeks.share * deals.effort[weeks.deal] * customers.liveliness[deals.customer[weeks.deal]] ** 0.15)
     )
     is_buyer = STARTS[None, :] >= accounts.buys_from[:, None]
     level = np.where(is_buyer, _PHASE_LEVEL[accounts.phase], _PROSPECT_LEVEL)

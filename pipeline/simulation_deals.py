@@ -209,7 +209,7 @@ def _describe_deals(
     amount = np.round(_PRICE[product] * np.exp(0.45 * customers.size[customer] + rng.normal(0, 0.55, count)), 2)
     other = rng.choice(len(owners.share), count, p=owners.share)
     owner = np.where(rng.random(count) < OWN_OWNER, customers.owner[customer], other)
-    effort = owners.diligence[owner] * rng.lognormal(0, 0.35, count)
+    effort = owners.diligence[owner] * rng.lognormal(0, 0.2, count)
     has_decision_maker = contacts.decision_maker_since()[customer] <= created
     shown = shown_promise(customers, customer, source, product, amount, has_decision_maker)
     is_worked = choose_worked(rng, shown, policy)

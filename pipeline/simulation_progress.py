@@ -15,9 +15,9 @@ from pipeline.simulation_world import HISTORY, Codes, Customers, Flags, Floats, 
 MOMENTA = 3
 STALLED, STEADY, HOT = 0, 1, 2
 
-_ADVANCE = np.array([[0.08, 0.24, 0.50], [0.05, 0.16, 0.38], [0.04, 0.12, 0.32], [0.0, 0.0, 0.0]])
-_WIN = np.array([[0.0, 0.0, 0.002], [0.0, 0.001, 0.008], [0.0004, 0.004, 0.036], [0.002, 0.014, 0.11]])
-_LOSE = np.array([[0.060, 0.030, 0.010], [0.045, 0.022, 0.008], [0.040, 0.018, 0.007], [0.042, 0.020, 0.008]])
+_ADVANCE = np.array([[0.15, 0.22, 0.31], [0.11, 0.16, 0.23], [0.08, 0.12, 0.17], [0.0, 0.0, 0.0]])
+_WIN = np.array([[0.0004, 0.0005, 0.0008], [0.0018, 0.0025, 0.0034], [0.008, 0.012, 0.017], [0.036, 0.055, 0.078]])
+_LOSE = np.array([[0.042, 0.032, 0.025], [0.033, 0.025, 0.019], [0.027, 0.020, 0.015], [0.029, 0.022, 0.016]])
 _BACK = np.array([[0.0, 0.0, 0.0], [0.015, 0.0, 0.0], [0.015, 0.0, 0.0], [0.015, 0.0, 0.0]])
 _WIN_DRIFT = np.array([0.0, 0.15, 0.2, -0.25])
 """By how much the rate of wins in each stage changes over the whole history."""
@@ -33,13 +33,15 @@ class WeekRates:
     back: Floats
 
 
-def week_rates(promise: Floats, began: Floats, stage: Codes, momentum: Codes) -> WeekRates:
-    """Return what a week that begins at `began` can bring; the arguments are broadcast.
+def week_rates(promise: Floats, began: Floats, age: Codes, stage: Codes, momentum: Codes) -> WeekRates:
+    """Return what a week that begins at `began`, `age` weeks after the creation, can bring; all are broadcast.
+
+    A deal that drags on wins less and less: from its ninth week on 5 % less every week.
 
     Where the rates add up to more than 1, the later ones in the order of `WeekRates` give way.
     """
     drift = 1 + _WIN_DRIFT[stage] * (began / HISTORY - 0.5)
-    win = np.minimum(_WIN[stage, momentum] * drift * np.exp(0.6 * promise), 0.5)
+    win = np.minimum(_WIN[stage, momentum] * drift * np.exp(0.75 * promise - 0.05 * np.maximum(age - 8, 0)), 0.5)
     lose = np.minimum(_LOSE[stage, momentum] * np.exp(-0.35 * promise), 1 - win)
     advance = np.minimum(_ADVANCE[stage, momentum] * np.exp(0.15 * promise), 1 - win - lose)
     back = np.minimum(_BACK[stage, momentum], 1 - win - lose - advance)
@@ -103,7 +105,7 @@ def simulate_progress(rng: np.random.Generator, deals: Deals, customers: Custome
         active = np.concatenate([active, new])
         began = deals.created[active] + (week - born_in[active]) * WEEK
         active, began = active[began < HISTORY], began[began < HISTORY]
-        is_closing = _pass_week(rng, state, active, began, log)
+        is_closing = _pass_week(rng, state, active, began, week - born_in[active], log)
         closing, active = active[is_closing], active[~is_closing]
         won = closing[state.outcome[closing] == WON]
         np.minimum.at(bought_at, deals.customer[won], state.closed[won])
@@ -112,13 +114,13 @@ def simulate_progress(rng: np.random.Generator, deals: Deals, customers: Custome
     return Progress(state.closed, state.outcome, state.stage, moves, weeks, state.promise, state.workload)
 
 
-def _pass_week(rng: np.random.Generator, state: _State, active: Codes, began: Floats, log: _Log) -> Flags:
+def _pass_week(rng: np.random.Generator, state: _State, active: Codes, began: Floats, age: Codes, log: _Log) -> Flags:
     """Draw one week of each deal in `active`; return which of them closed in it."""
     part = rng.random(len(active), dtype=np.float32).astype(np.float64)
     at = began + part * WEEK
     is_before_clock = at < HISTORY
     promise, stage, momentum = state.promise[active], state.stage[active], state.momentum[active]
-    event = _draw_event(rng, week_rates(promise, began, stage, momentum))
+    event = _draw_event(rng, week_rates(promise, began, age, stage, momentum))
     is_closing = (event <= 1) & is_before_clock
     has_moved = ((event == 2) | (event == 3)) & is_before_clock
     after = stage + has_moved * np.where(event == 2, 1, -1)

@@ -10,9 +10,9 @@ import numpy as np
 
 from pipeline.simulation_world import Codes, Customers, Flags, Floats, Owners
 
-SKILL = 0.35
+SKILL = 0.25
 """What one standard deviation of the owner's skill adds."""
-BOUGHT_BEFORE = 0.5
+BOUGHT_BEFORE = 0.7
 """What an earlier purchase adds."""
 RANDOM_SLICE = 0.1
 """Share of deals that a policy works whatever their score is."""
@@ -20,19 +20,19 @@ RANDOM_SLICE = 0.1
 PRODUCT_SHARES = (0.3, 0.28, 0.14, 0.18, 0.1)
 """How often each product is what a deal is about."""
 
-_SOURCE_FIT = np.array([0.0, 0.9, 0.45, 0.1, -0.7, -0.5])
+_SOURCE_FIT = np.array([0.0, 1.1, 0.6, 0.1, -0.9, -0.6])
 _OUTBOUND, _PROJECT = 4, 4
 # One row per industry, one column per product.
 _PRODUCT_FIT = np.array(
     [
-        [-0.4, 0.1, 0.3, 0.0, 0.5],
-        [0.4, 0.2, -0.4, 0.1, -0.6],
-        [0.0, 0.4, -0.1, 0.2, -0.2],
-        [0.2, -0.2, -0.5, 0.1, 0.6],
-        [-0.5, 0.0, 0.6, 0.3, 0.2],
-        [-0.2, 0.1, 0.5, 0.5, -0.1],
-        [0.3, 0.3, -0.3, -0.2, -0.3],
-        [0.4, -0.1, -0.2, -0.4, -0.5],
+        [-0.4, 0.0, 0.4, 0.0, 0.6],
+        [0.4, 0.0, -0.4, 0.0, -0.6],
+        [0.0, 0.0, 0.0, 0.0, 0.0],
+        [-0.4, 0.0, 0.0, 0.0, 0.6],
+        [0.4, 0.0, 0.4, 0.0, -0.6],
+        [0.0, 0.0, 0.4, 0.0, 0.0],
+        [0.4, 0.0, -0.4, 0.0, -0.6],
+        [0.4, 0.0, 0.0, 0.0, -0.6],
     ]
 )
 
@@ -52,11 +52,11 @@ def shown_promise(
     return np.asarray(
         _SOURCE_FIT[source]
         + 0.7 * ((source == _OUTBOUND) & customers.is_migrated[customer])
-        + 1.1 * _PRODUCT_FIT[customers.industry[customer], product]
-        - 0.45 * strain
-        - 0.5 * (weak & (strain > 0.0))
+        + 0.6 * _PRODUCT_FIT[customers.industry[customer], product]
+        - 0.6 * strain
+        - 0.3 * (weak & (strain > 0.0))
         - 0.22 * np.minimum((size - 0.3) ** 2, 4.0)
-        + 0.4 * (has_decision_maker - 0.5)
+        + 0.2 * (has_decision_maker - 0.5)
     )
 
 
@@ -65,10 +65,10 @@ def hidden_promise(rng: np.random.Generator, customers: Customers, customer: Cod
     need = 0.7 * customers.need[customer] + 0.7 * rng.normal(size=len(customer))
     budget = customers.budget[customer] - 0.45 * (np.log(amount) - 8.6) + 0.4 * rng.normal(size=len(customer))
     return np.asarray(
-        0.25 * need
-        + 0.2 * np.minimum(budget, 0.5)
-        - 0.3 * ((need > 0.5) & (budget < -0.8))
-        + 0.15 * customers.satisfaction[customer] * customers.is_migrated[customer]
+        0.08 * need
+        + 0.08 * np.minimum(budget, 0.5)
+        - 0.15 * ((need > 0.5) & (budget < -0.8))
+        + 0.1 * customers.satisfaction[customer] * customers.is_migrated[customer]
     )
 
 
@@ -76,22 +76,22 @@ def customer_promise(customers: Customers, owners: Owners, own_owner: float) -> 
     """Return the part of the promise that all further deals of a buyer share, its owner having `own_owner` of them."""
     fit = _PRODUCT_FIT @ np.array(PRODUCT_SHARES)
     return np.asarray(
-        1.1 * fit[customers.industry]
+        0.6 * fit[customers.industry]
         - 0.22 * np.minimum((customers.size - 0.3) ** 2, 4.0)
-        + 0.25 * 0.7 * customers.need
-        + 0.15 * customers.satisfaction * customers.is_migrated
+        + 0.08 * 0.7 * customers.need
+        + 0.1 * customers.satisfaction * customers.is_migrated
         + own_owner * SKILL * owners.skill[customers.owner]
     )
 
 
 def effort_promise(effort: Floats) -> Floats:
     """Return what effort adds, less and less of it."""
-    return np.asarray(0.35 * np.log(np.minimum(effort, 1.6)))
+    return np.asarray(0.2 * np.log(np.minimum(effort, 1.6)))
 
 
 def workload_promise(workload: Codes) -> Floats:
-    """Return what the owner's open deals at the creation cost: nothing up to 6, ever more above, at most 0.9."""
-    return np.asarray(-np.minimum(0.06 * np.maximum(workload - 6, 0), 0.9))
+    """Return what the owner's open deals at the creation cost: nothing up to 15, then 0.02 each, at most 0.3."""
+    return np.asarray(-np.minimum(0.02 * np.maximum(workload - 15, 0), 0.3))
 
 
 def choose_worked(rng: np.random.Generator, shown: Floats, policy: float | None) -> Flags:

@@ -7,14 +7,17 @@ in the table does, since times of a table are the simulator's, moved into office
 Returns are never purchases, and no order of a simulated table hangs on a duplicate.
 """
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
 import pyarrow as pa
+import pyarrow.compute as pc
 
+from features.tables import TABLES
 from pipeline.simulation_columns import OFFICE_OPENS, OFFICE_SHARE
 from pipeline.simulation_mechanics import World
+from pipeline.simulation_numbers import Numbers
 from pipeline.simulation_truth_accounts import AccountTruth
 from pipeline.simulation_truth_deals import states_at, win_probability
 from pipeline.simulation_world import DAY, HISTORY, NOW, START, Codes, Floats
@@ -53,12 +56,7 @@ class _Moment:
     deals: Floats
 
 
-def build_truth(
-    world: World,
-    known: Known,
-    name_customers: Callable[[Codes], pa.StringArray],
-    name_deals: Callable[[Codes], pa.StringArray],
-) -> Truth:
+def build_truth(world: World, numbers: Numbers, tables: Mapping[str, pa.Table]) -> Truth:
     """Compute the chance of every entity at month starts (UTC) and at the ages 0, 7 and 30 days.
 
     Age 0 is a microsecond after the entity became known, as in the product's spine.
@@ -66,19 +64,45 @@ def build_truth(
     Parameters
     ----------
     world : World
-    known : Known
-    name_customers, name_deals
-        Give the ids of customers and deals by their number in the world.
+    numbers : Numbers
+        Which ids the world's customers and deals have.
+    tables : mapping of str to pyarrow.Table
+        customers and deals of the world, of which `known_at` is read.
 
     """
+    known = _read_known(world, numbers, tables)
     accounts = AccountTruth(world, HORIZON_DAYS * DAY)
-    conversion, churn = [_table("grid", *_nobody(), name_deals)], [_table("grid", *_nobody(), name_customers)]
+    conversion = [_table("grid", *_nobody(), numbers.deals)]
+    churn = [_table("grid", *_nobody(), numbers.customers)]
     for moment in _moments(known):
         deal, chance = _win_chances(world, moment.deals)
-        conversion.append(_table(moment.origin, deal, moment.deals[deal], chance, name_deals))
+        conversion.append(_table(moment.origin, deal, moment.deals[deal], chance, numbers.deals))
         customer, chance = accounts.lapse_probability(raw_time(moment.customers))
-        churn.append(_table(moment.origin, customer, moment.customers[customer], chance, name_customers))
+        churn.append(_table(moment.origin, customer, moment.customers[customer], chance, numbers.customers))
     return Truth(pa.concat_tables(conversion), pa.concat_tables(churn))
+
+
+def join_truths(truths: Sequence[Truth]) -> Truth:
+    """Put the truth of all parts of a world together."""
+    return Truth(
+        pa.concat_tables([truth.conversion for truth in truths]), pa.concat_tables([truth.churn for truth in truths])
+    )
+
+
+def _read_known(world: World, numbers: Numbers, tables: Mapping[str, pa.Table]) -> Known:
+    """Read when the world's customers and deals became known; infinite for rows that are not there."""
+    ids = {
+        "customers": numbers.customers(np.arange(len(world.customers))),
+        "deals": numbers.deals(np.arange(len(world.deals))),
+    }
+    known = {}
+    for name, wanted in ids.items():
+        table = tables[name]
+        place = pc.index_in(wanted, value_set=table[TABLES[name].key].combine_chunks())
+        since = (table["known_at"].to_numpy() - _START) / np.timedelta64(1, "s")
+        row = place.fill_null(-1).to_numpy(zero_copy_only=False)
+        known[name] = np.where(row >= 0, since[row], np.inf) if len(since) else np.full(len(row), np.inf)
+    return Known(**known)
 
 
 def raw_time(moments: Floats) -> Floats:

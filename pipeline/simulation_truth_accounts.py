@@ -3,6 +3,7 @@
 import numpy as np
 
 from pipeline.simulation_accounts import (
+    BEATS,
     HEALTHY,
     ORDER_LEVEL,
     PHASE_AFTER_BETTER,
@@ -107,12 +108,12 @@ class AccountTruth:
         begins = step * STEP
         rhythm, accounts = self.world.rhythm, self.world.accounts
         beats = np.bincount(rhythm.customer[rhythm.occurred < at[rhythm.customer]], minlength=len(at))[customer]
-        missing = 2 - (beats + rhythm.is_odd[customer]) % 2
+        missing = BEATS - (beats + rhythm.ahead[customer]) % BEATS
         closed, winner = self.world.progress.closed[self.won], self.world.deals.customer[self.won]
         has_won = np.zeros(len(at), dtype=bool)
         has_won[winner[(closed < at[winner]) & (closed >= np.floor(at[winner] / STEP) * STEP)]] = True
         return silence(
-            pace=2 * self.world.customers.order_rate[customer],
+            pace=BEATS * self.world.customers.order_rate[customer],
             loyalty=self.loyalty[customer],
             step=step,
             passed=(when - begins) / STEP,

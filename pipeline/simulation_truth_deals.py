@@ -17,12 +17,13 @@ _MOMENTUM = np.arange(MOMENTA)[None, :, None]
 class DealStates:
     """Open deals at one moment each: what decides how they go on.
 
-    `began` is when the week of their age began, `passed` the part of it that is over, `has_moved`
+    `began` is when the week `age` of their life began, `passed` the part of it that is over, `has_moved`
     whether this week's event has been: then nothing more happens in it.
     """
 
     promise: Floats
     began: Floats
+    age: Codes
     passed: Floats
     stage: Codes
     momentum: Codes
@@ -36,6 +37,7 @@ class DealStates:
         return DealStates(
             self.promise[part],
             self.began[part],
+            self.age[part],
             self.passed[part],
             self.stage[part],
             self.momentum[part],
@@ -66,6 +68,7 @@ def states_at(deals: Deals, progress: Progress, deal: Codes, at: Floats) -> Deal
     return DealStates(
         promise=progress.promise[deal],
         began=began,
+        age=week,
         passed=passed,
         stage=np.where(has_moved, weeks.stage_after[row], weeks.stage[row]).astype(np.int64),
         momentum=weeks.momentum[row].astype(np.int64),
@@ -77,7 +80,7 @@ def new_deals(promise: Floats, born: Floats) -> DealStates:
     """Return the states of deals at their creation."""
     count = len(promise)
     zeros = np.zeros(count, dtype=np.int64)
-    return DealStates(promise, born, np.zeros(count), zeros, zeros + STEADY, np.zeros(count, dtype=bool))
+    return DealStates(promise, born, zeros, np.zeros(count), zeros, zeros + STEADY, np.zeros(count, dtype=bool))
 
 
 def win_probability(states: DealStates, horizon: float | Floats) -> Floats:
@@ -92,11 +95,11 @@ def _win_probability(states: DealStates, horizon: Floats) -> Floats:
     up, down = momentum_rates(states.promise)
     ahead = np.zeros((len(STAGES), MOMENTA, len(states)))
     for week in range(int(ends.max(initial=0.0)), 0, -1):
-        rates = week_rates(states.promise, states.began + week * WEEK, _STAGE, _MOMENTUM)
+        rates = week_rates(states.promise, states.began + week * WEEK, states.age + week, _STAGE, _MOMENTUM)
         ahead = np.clip(ends - week, 0.0, 1.0) * rates.win + _go_on(rates, _mix_momenta(ahead, up, down))
     rows = np.arange(len(states))
     ahead = _mix_momenta(ahead, up, down)
-    rates = week_rates(states.promise, states.began, states.stage, states.momentum)
+    rates = week_rates(states.promise, states.began, states.age, states.stage, states.momentum)
     total = rates.win + rates.lose + rates.advance + rates.back
     stage, left = states.stage, 1 - states.passed
     on = ahead[np.minimum(stage + 1, len(STAGES) - 1), states.momentum, rows]
