@@ -381,3 +381,40 @@ def test_tombstones_that_cannot_be_read_stop_the_extract(tmp_path: Path, config:
     (config.folder / "forgotten.json").write_text("{", encoding="utf-8")
     with pytest.raises(DataError, match=r"forgotten\.json says who was forgotten and cannot be read .* Restore"):
         extract_all(tmp_path)
+
+
+MERGED = """
+    customer_id  created_at  region  merged_into
+    ID-K1        2024-01-01  north   -
+    ID-K2        2024-01-01  south   -
+    ID-K3        2024-01-02  west    ID-K1          # the same customer, entered twice
+"""
+MERGED_ORDERS = """
+    order_id  occurred_at  customer_id  amount
+    O1        2024-03-01   ID-K1        10
+    O2        2024-03-01   ID-K2        20
+    O3        2024-03-01   ID-K3        30
+"""
+
+
+@pytest.mark.parametrize(
+    ("entity_id", "gone", "orders"),
+    [
+        ("ID-K1", ("ID-K1", "ID-K3"), {"O2"}),  # whoever was merged into it is the same
+        ("ID-K3", ("ID-K3",), {"O1", "O2", "O3"}),  # its order is the survivor's since the merge
+    ],
+)
+def test_who_was_merged_goes_with_the_survivor_and_not_the_other_way_round(
+    tmp_path: Path, entity_id: str, gone: tuple[str, ...], orders: set[str]
+) -> None:
+    rows = {"customers": MERGED, "orders": MERGED_ORDERS}
+    mappings = {"customers": {"static": ["region"]}}
+    source = {"source": {"shrink_share": 1}}
+    extract_world(tmp_path, mappings, config=source, **rows)
+    made = make_config(tmp_path, {"customers": {}, "orders": {}})
+    with open_ledger(made.folder / "ledger.db") as ledger:
+        forget(made, ledger, entity_id)
+    assert search(made.folder, *gone) == []
+    assert {order for (order,) in read(made, "orders", "order_id")} == orders
+    extract_world(tmp_path, mappings, config=source, data_end="2024-07-02", **rows)
+    assert search(made.folder, *gone) == []
