@@ -20,6 +20,7 @@ from sqlalchemy import (
 )
 from sqlalchemy.types import TypeEngine
 
+from pipeline.adapters.sql_batch import can_update_at_once, update_at_once
 from pipeline.adapters.sql_types import make_bindable, to_key, to_plain, to_record_id, to_stored
 from pipeline.adapters.target import FieldWrite, Status, Value, WriteResult
 from pipeline.database import execute_many
@@ -116,7 +117,10 @@ class SqlTable:
                 }
                 for record in records
             ]
-            execute_many(connection, update(self._table).where(*self._is_as_expected(fields)).values(news), rows)
+            if connection.dialect.name == "postgresql" and can_update_at_once(self._key, cells):
+                connection.execute(update_at_once(self._table, self._key, cells, rows))
+            else:
+                execute_many(connection, update(self._table).where(*self._is_as_expected(fields)).values(news), rows)
 
     def _put_back(self, connection: Connection, writes: Sequence[FieldWrite]) -> None:
         """Give fields the values they had before this transaction."""
