@@ -102,9 +102,9 @@ class _Table:
             conditions |= {
                 f"arrived {t}": f"{moment} >= {end} AND {moment} <= {last}" for t, moment in self.moments.items()
             }
-        if self.plan.zone != "UTC":
+        if self.plan.zone != "UTC":  # CASE, since AND would look at the time zone in every row
             doubled = {
-                t: f"{moment} >= {end} AND {is_said_twice(moment, self.plan.zone, last)}"
+                t: f"CASE WHEN {moment} >= {end} THEN {is_said_twice(moment, self.plan.zone, last)} ELSE false END"
                 for t, moment in self.moments.items()
             }
             conditions |= {f"doubled {t}": condition for t, condition in doubled.items()}
