@@ -200,6 +200,19 @@ def test_rows_are_counted_since_a_moment_that_is_bound(crm, tmp_path):
     source.close()
 
 
+@pytest.mark.parametrize("declared", ["timestamptz", "timestamp", "date"])
+def test_an_incremental_read_delivers_what_changed_since_a_moment_and_what_has_no_time(crm, tmp_path, declared):
+    crm.execute(f"CREATE TABLE changing (customer_id int, created_at timestamptz, modified {declared})")
+    rows = "(1, now(), '2024-01-30'), (2, now(), '2024-02-03'), (3, now(), NULL), (4, now(), '2024-02-01 23:00')"
+    crm.execute(f"INSERT INTO changing VALUES {rows}")
+    mapping = {"select": "SELECT * FROM changing WHERE '%' <> 'a';", "modified_at": "modified"}
+    source = SqlSource(make_config(tmp_path, time_zone="Europe/Berlin", customers=mapping))
+    batches = list(source.read("customers", datetime(2024, 2, 1, 12)))
+    source.close()
+    found = sorted(one for batch in batches for one in batch.to_pydict()["customer_id"])
+    assert found == [2, 3, 4]
+
+
 def test_tables_of_another_schema_views_and_an_empty_table_are_read(crm, tmp_path):
     crm.execute("CREATE SCHEMA crm")
     crm.execute("CREATE VIEW crm.clients AS SELECT * FROM customers")

@@ -35,6 +35,7 @@ class PostgresReader:
     clock_at_start = "SELECT transaction_timestamp() AT TIME ZONE 'UTC'"
     clock = "SELECT clock_timestamp() AT TIME ZONE 'UTC'"
     since = f"current_setting('{_SINCE}')::timestamptz"
+    since_day = f"date_trunc('day', {since})"  # in the time zone of the session, as a DATE is
 
     def __init__(self, url: URL, time_zone: str) -> None:
         self._url = url

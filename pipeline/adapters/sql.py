@@ -64,7 +64,7 @@ class SqlSource:
         if since is None:
             return self._run(table, self._select(table))
         modified = self._config.tables[table].modified_at
-        where = f"{modified} >= {self._reader.since} OR {modified} IS NULL"
+        where = f"{modified} >= {self._reader.since_day} OR {modified} IS NULL"
         query = f"SELECT * FROM ({self._select(table)}\n) AS delivered WHERE {where}"
         return self._run(table, query, read_from(since, self._config.time_zone))
 

@@ -52,6 +52,9 @@ class SqlReader(Protocol):
     since: str
     """What stands in a query for the moment that `batches` is given."""
 
+    since_day: str
+    """What stands there for the beginning of its day, which a column of days is compared with."""
+
     def scalar(self, place: str, select: str) -> Any:
         """Return the first value of a SELECT."""
         ...
@@ -79,7 +82,7 @@ class AlchemyReader:
         self._engine = engine
         self._backend = engine.url.get_backend_name()
         self.clock = self.clock_at_start = _CLOCKS.get(self._backend, "SELECT CURRENT_TIMESTAMP")
-        self.since = _MARK
+        self.since = self.since_day = _MARK  # the moment is a day's beginning already
         self._connection = self._connect()
 
     def scalar(self, place: str, select: str) -> Any:
