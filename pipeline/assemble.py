@@ -85,7 +85,9 @@ def assemble(
         counts[CHANGES] = gather_changes(connection, memories.get(CHANGES), previous)
     for memory in with_attributes:
         make_entities(memory)
-        append_own_changes(memory, notes.remembered_since.get(memory.name, {}))
+        changed = append_own_changes(memory, notes.remembered_since.get(memory.name, {}))
+        was = counts[memory.name]
+        counts[memory.name] = replace(was, changed=was.changed + changed, carried=was.carried - changed)
     for memory in memories.values():
         intake.add(memory.name, Findings(warnings=_changed_static(memory)))
     outputs = [_output(memory, merges, notes) for name, memory in memories.items() if name != CHANGES]

@@ -123,9 +123,9 @@ class _Part:
         missing = source_rows - known - self.unread
         end, swept_at = self.adapter.data_end(), self.previous.notes.swept.get(self.name)
         is_due = swept_at is None or end - swept_at >= timedelta(days=self.config.source.sweep_days)
-        still_there = "true"
+        still_there = f"{{key}} NOT IN (SELECT id FROM {self._keys('read')})"  # what was read and is left out is not
         if missing <= 0 and (missing < 0 or is_due):
-            swept_at, still_there = end, f"{{key}} IN (SELECT id FROM {self._keys('swept')})"
+            swept_at, still_there = end, f"{still_there} AND {{key}} IN (SELECT id FROM {self._keys('swept')})"
             known, missing = self._sweep()
         if missing > 0:
             self.warnings = (self._say_missing(missing),)
@@ -173,5 +173,5 @@ class _Part:
 
     def _delivered_keys(self, table: str, delivered: Delivered) -> str:
         """Return the SELECT of delivered keys as they are stored."""
-        text = cast(quote(self.key), delivered.columns[self.key], "text", "UTC", is_id=True)
-        return f"SELECT DISTINCT {text or 'NULL'} FROM {quote(table)}"
+        text = cast(quote(self.key), delivered.columns[self.key], "text", "UTC", is_id=True) or "NULL"
+        return f"SELECT DISTINCT {text} AS id FROM {quote(table)} WHERE {text} IS NOT NULL"

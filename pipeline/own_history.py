@@ -95,8 +95,8 @@ def make_entities(memory: Memory) -> None:
     )
 
 
-def append_own_changes(memory: Memory, since: Mapping[str, datetime]) -> None:
-    """Add our own changes of one entity table to `all_changes`.
+def append_own_changes(memory: Memory, since: Mapping[str, datetime]) -> int:
+    """Add our own changes of one entity table to `all_changes`; count entities of which nothing else changed.
 
     Parameters
     ----------
@@ -106,8 +106,8 @@ def append_own_changes(memory: Memory, since: Mapping[str, datetime]) -> None:
         When remembered columns began to be remembered (UTC).
 
     """
-    if memory.previous is None:
-        return
+    if memory.previous is None or not memory.has_before:
+        return 0
     known = memory.previous.notes.remembered_since.get(memory.name, {})
     for column in memory.plan.attributes:
         is_remembered = column in memory.plan.mapping.remembered
@@ -116,6 +116,12 @@ def append_own_changes(memory: Memory, since: Mapping[str, datetime]) -> None:
             if not is_remembered:
                 _keep_opening(memory, attribute)
             _append_change(memory, attribute)
+    changed = memory.connection.execute(
+        f"SELECT count(DISTINCT entity_id) FROM {ALL_CHANGES} WHERE {ROW} > {_OWN} AND table_name = '{memory.name}' "
+        f"AND old_value IS DISTINCT FROM new_value AND entity_id NOT IN (SELECT key FROM "
+        f"{quote(f'difference_{memory.name}')} WHERE place IS NOT NULL)"
+    ).fetchall()
+    return int(changed[0][0])
 
 
 def _is_shown(memory: Memory, attribute: Attribute) -> bool:

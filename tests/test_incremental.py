@@ -121,6 +121,12 @@ def test_rows_that_are_dropped_every_time_do_not_make_it_read_in_full(tmp_path):
     assert asked == [datetime(2024, 7, 1, 23)]
 
 
+def test_a_changed_row_that_is_left_out_now_ends(tmp_path):
+    many = "".join(f"O{n}  2024-02-01  C1  10  2024-02-01\n" for n in range(10, 40))
+    report, _ = extract_days(tmp_path, many + O1, many + O1.replace("C1  10  2024-02-01", "C9  10  2024-07-01 12:00"))
+    assert stored(report, "orders", ORDER)[0] == ("O1", "10", "02-01", "02-01", "1+")  # an orphan is in no table
+
+
 def test_nothing_new_is_nothing_lost(tmp_path):
     report, _ = extract_days(tmp_path, O1 + O2, O1 + O2)
     assert counts(report, "orders") == (0, 0, 0, 2)
@@ -202,7 +208,7 @@ def test_a_database_is_asked_for_the_changed_rows_only(tmp_path):
             }
             report = extract(Config.model_validate(values))
             crm.execute("UPDATE customers SET region = 'xy', changed = '2024-07-01 09:00:00' WHERE customer_id = '3'")
-    assert (report.tables[0].rows_read, counts(report, "customers")) == (1, (0, 0, 0, 5))
+    assert (report.tables[0].rows_read, counts(report, "customers")) == (1, (0, 1, 0, 4))
     assert ("3", "xy", "1+", None) in stored(report, "customers", "customer_id, region, known_at, known_until")
 
 
