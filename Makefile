@@ -17,7 +17,7 @@ KILLS ?= 20
 
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
-.PHONY: help setup demo test check licences bench laws mutants kills lock clean
+.PHONY: help setup demo test check licences bench oracle laws mutants kills lock clean
 
 help:  ## Print the targets
 	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "make %-9s %s\n", $$1, $$2 }' Makefile
@@ -41,8 +41,11 @@ licences: $(READY)  ## Check the licences of all that is installed with leadsiev
 bench: $(READY)  ## Run the benchmarks
 	@set -e; for script in tests/bench_*.py; do echo "== $$script"; $(BIN)/python $$script $(ARGS); done
 
+oracle: $(READY)  ## Compare the model with the known truth of simulated worlds (20,000 customers, 3 seeds, about 20 minutes)
+	@$(BIN)/python tests/eval_oracle.py $(ARGS)
+
 laws: $(READY)  ## Run the laws of time on many more drawn worlds, about half an hour (LAWS=50 sets how many)
-	@LEADSIEVE_LAWS=$(LAWS) $(BIN)/pytest -rs tests/test_laws.py tests/test_ended_laws.py $(ARGS)
+	@LEADSIEVE_LAWS=$(LAWS) $(BIN)/pytest -rs tests/test_laws.py tests/test_ended_laws.py tests/test_laws_extract.py $(ARGS)
 
 mutants: $(READY)  ## Seed faults into the rules of time, one at a time; every one must be caught by a test
 	@$(BIN)/python tests/run_mutants.py $(ARGS)
@@ -50,6 +53,7 @@ mutants: $(READY)  ## Seed faults into the rules of time, one at a time; every o
 kills: $(READY)  ## Kill the nightly job at random moments and compare what the CRM holds in the end (KILLS=20)
 	@[ -d .leadsieve/demo/bundles ] || $(BIN)/leadsieve demo
 	@$(BIN)/python tests/kill_run.py --kills $(KILLS) --config configs/demo.yaml $(ARGS)
+	@$(BIN)/python tests/kill_extract.py --kills $(KILLS)
 
 lock:  ## Write .ci/lock.txt from pyproject.toml; newer versions with ARGS=--upgrade
 	@PYTHON='$(PYTHON)' .ci/lock $(ARGS)

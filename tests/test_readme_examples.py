@@ -57,7 +57,7 @@ def test_the_example_config_names_targets_fields_and_a_card_that_exist(shop: Con
 def test_every_other_piece_of_config_fits_into_the_demo_config(tmp_path: Path) -> None:
     [complete] = find_blocks("yaml", "config: shop")
     pieces = [text for text in find_blocks("yaml") if text != complete]
-    assert len(pieces) == 2
+    assert len(pieces) >= 2
     for number, piece in enumerate(pieces):
         key = piece.partition(":")[0]
         demo = (ROOT / "configs" / "demo.yaml").read_text(encoding="utf-8")
