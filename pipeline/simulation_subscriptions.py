@@ -21,7 +21,7 @@ _PRICE = np.array([90.0, 240.0, 780.0])
 _MONTH_DAYS = 365.25 / 12
 _TERM_MONTHS = np.array([3, 12])
 # By phase of the account: healthy, cooling, winding down, gone.
-_NOT_RENEWED = np.array([0.03, 0.16, 0.50, 0.85])
+_NOT_RENEWED = np.array([0.02, 0.20, 0.55, 0.90])
 _UP = np.array([0.012, 0.003, 0.0, 0.0])
 _DOWN = np.array([0.003, 0.015, 0.02, 0.0])
 _CANCELLED = np.array([0.0, 0.002, 0.015, 0.0])
