@@ -1,11 +1,15 @@
 """Sensitive columns are stored, and shown to nobody."""
 
+import contextlib
+import shutil
 from pathlib import Path
 from typing import Any
 
 import duckdb
 import pytest
 from conftest import extract_world, make_config, make_tables
+from search_state import search
+from small_crm import CONFIG, SIMPLE, Answer, World, only_candidates, run_cli
 
 from features.tables import load_tables
 from pipeline.errors import ConfigError
@@ -99,3 +103,110 @@ def test_a_sensitive_column_that_is_not_delivered_is_a_mistake(tmp_path: Path) -
     mapping = {"customers": {"sensitive": ["nmae"], "static": ["region"]}}
     with pytest.raises(ConfigError, match=r"tables\.customers\.sensitive names column 'nmae', .* Did you mean 'name'"):
         extract_world(tmp_path, mapping, customers=CUSTOMERS)
+
+
+SELECT = """
+    SELECT customer_id, created_at, known_at, name, industry, region, employees, annual_revenue, founded_on, parent_id,
+    owner_id, source, credit_grade, tax_number, mail FROM customers
+"""
+STORED = ("crm.db*", "customers-*.parquet", "activities-*.parquet")
+"""Where sensitive values are allowed: the CRM, and the stored tables."""
+
+
+@pytest.fixture
+def secret_world(world: World) -> World:
+    """A deployment whose customers and activities have sensitive columns; it has not learned anything yet."""
+    for name in ("mlflow.db", "ledger.db"):
+        (world.state / name).unlink()
+    for name in ("tables", "runs", "bundles", "training"):
+        shutil.rmtree(world.state / name)
+    world.sql("ALTER TABLE customers ADD COLUMN mail TEXT")
+    values = "name = 'ZZSECRETNAME ' || customer_id, tax_number = 'ZZSECRETTAX' || customer_id, mail = 'a@b.zzsecret'"
+    world.sql(f"UPDATE customers SET {values}")
+    world.sql("UPDATE activities SET author = 'ZZSECRETAUTHOR ' || activity_id")
+    world.sql(
+        "INSERT INTO attribute_changes (occurred_at, known_at, table_name, entity_id, field, old_value, new_value) "
+        "SELECT created_at, created_at, 'customers', customer_id, 'name', 'ZZSECRETOLD', name FROM customers LIMIT 5"
+    )
+    static = [
+        name for name in world.config.tables["customers"].static if name not in ("name", "tax_number", "founded_on")
+    ]
+    world.change_config(
+        source__orphan_share=0.9,  # what a quarantined customer leaves behind is not the point here
+        tables__customers__select=SELECT,
+        tables__customers__static=static,
+        tables__customers__sensitive=["name", "tax_number", "mail", "founded_on"],
+        tables__activities__sensitive=["author"],
+    )
+    return world
+
+
+def test_no_sensitive_value_leaves_the_stored_tables(secret_world: World) -> None:
+    world, said = secret_world, []
+
+    def run(command: str, *arguments: str, codes: tuple[int, ...] = (0,)) -> Answer:
+        answer = world.run(command, *arguments)
+        assert answer.code in codes, answer.err
+        said.append(answer.out + answer.err)
+        return answer
+
+    run("extract --dry-run")
+    run("extract", "--json")
+    with only_candidates(*SIMPLE):
+        run("train", codes=(0, 1))  # 1: no signal for one of the targets, whose card grades alone
+    first = run("score", "--json").document["run_id"]
+    for command in ("features list", "features list --json", "writeback plan", "writeback apply", "writeback status"):
+        run(command)
+    entity = str(world.sql("SELECT entity_id FROM scores LIMIT 1", file="state/small/ledger.db")[0][0])
+    run("features show", "--entity", entity, "--json")
+    run("features show", "--entity", entity)
+    run("writeback undo", first)
+    world.pass_a_day()
+    run("run", "--json")
+    assert search(world.state, "zzsecret") != []
+    assert search(world.folder, "zzsecret", without=STORED) == []
+    assert not [text for text in said if "zzsecret" in text.lower()]
+
+
+FIRST = "(SELECT min(customer_id) FROM customers)"
+
+
+@pytest.mark.parametrize(
+    ("statement", "code"),
+    [
+        ("UPDATE customers SET founded_on = 'ZZSECRETDAY ' || customer_id", 3),
+        (f"UPDATE customers SET founded_on = 'ZZSECRETDAY' WHERE customer_id IN {FIRST}", 0),
+        ("UPDATE customers SET created_at = 'soon' WHERE customer_id < 'C0000100'", 3),
+        (f"UPDATE customers SET created_at = 'soon' WHERE customer_id IN {FIRST}", 0),
+        ("UPDATE activities SET occurred_at = '2099-01-01'", 3),
+        ("UPDATE activities SET customer_id = 'nobody', deal_id = NULL", 3),
+    ],
+)
+def test_no_error_and_no_quarantine_shows_a_sensitive_value(secret_world: World, statement: str, code: int) -> None:
+    world = secret_world
+    world.sql(statement)
+    answers = [world.run("extract --dry-run"), world.run("extract"), world.run("extract --json")]
+    with contextlib.chdir(world.folder):
+        answers.append(run_cli("--debug", "extract", "--config", CONFIG))
+    assert {answer.code for answer in answers} == {code}, answers[0].err
+    assert not [answer for answer in answers if "zzsecret" in (answer.out + answer.err).lower()]
+    assert search(world.folder, "zzsecret", without=STORED) == []
+
+
+MODULE = """
+from features.group import Feature, feature_group
+
+@feature_group(table="customers", by="customer_id")
+def names(customers):
+    return {"customers_name": Feature(customers.name.max(), empty=None, unit="text", en="{value}", zh="{value}")}
+"""
+
+
+def test_no_feature_can_be_made_of_a_sensitive_column(secret_world: World) -> None:
+    world = secret_world
+    assert world.run("extract").code == 0
+    (world.folder / "names.py").write_text(MODULE, encoding="utf-8")
+    world.change_config(feature_modules=["names.py"])
+    answer = world.run("features list --target churn")
+    assert "zzsecret" not in (answer.out + answer.err).lower()
+    assert "customers_name" not in [line.split()[0] for line in answer.out.splitlines() if line.strip()]
