@@ -25,7 +25,7 @@ from pipeline.config import Config, load_config
 
 ROOT = Path(__file__).resolve().parent.parent
 CONFIG = "configs/small.yaml"
-CUSTOMERS = 300
+CUSTOMERS = 400
 CHURN_ONLY = {"targets__conversion": None, "write_back__tables__conversion": None}
 """Changes of the config that leave one target of two."""
 SIMPLE = ("base_rate", "logistic")
