@@ -19,9 +19,9 @@ PHASE_AFTER_BETTER = np.array([HEALTHY, HEALTHY, COOLING, HEALTHY])
 """Where each phase goes when it gets better; who is gone and comes back is healthy."""
 BEATS = 1
 """Beats per order: 1 is a Poisson process, more is a steadier rhythm."""
-ORDER_LEVEL = np.array([1.0, 0.8, 0.55, 0.3])
+ORDER_LEVEL = np.array([1.0, 0.94, 0.85, 0.3])
 _AMOUNT_LEVEL = np.array([1.0, 0.7, 0.45, 0.3])
-_WORSE = np.array([0.009, 0.05, 0.05, 0.0])
+_WORSE = np.array([0.005, 0.05, 0.02, 0.0])
 _BETTER = np.array([0.0, 0.035, 0.02, 0.008])
 _WORSE_DRIFT = 0.3
 _CHUNK = 100_000

@@ -19,7 +19,7 @@ TRUTH = "truth"
 """Folder beside the tables with what the simulator knows and no table shows."""
 
 _PART = ".parquet.part"
-_OURS = (*TABLES, "clock", "leaks", f"{TRUTH}/conversion", f"{TRUTH}/churn", f"{TRUTH}/criteria")
+_OURS = (*TABLES, "clock", "leaks", f"{TRUTH}/conversion", f"{TRUTH}/churn", f"{TRUTH}/criteria", f"{TRUTH}/manifest")
 
 
 def write_files(tables: Mapping[str, pa.Table], folder: Path, *, force: bool = False) -> None:

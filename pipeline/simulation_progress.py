@@ -16,10 +16,10 @@ MOMENTA = 3
 STALLED, STEADY, HOT = 0, 1, 2
 
 _ADVANCE = np.array([[0.15, 0.22, 0.31], [0.11, 0.16, 0.23], [0.08, 0.12, 0.17], [0.0, 0.0, 0.0]])
-_WIN = np.array([[0.0004, 0.0005, 0.0008], [0.0018, 0.0025, 0.0034], [0.008, 0.012, 0.017], [0.036, 0.055, 0.078]])
+_WIN = np.array([[0.0003, 0.0004, 0.0005], [0.0015, 0.0020, 0.0026], [0.008, 0.011, 0.015], [0.038, 0.053, 0.071]])
 _LOSE = np.array([[0.042, 0.032, 0.025], [0.033, 0.025, 0.019], [0.027, 0.020, 0.015], [0.029, 0.022, 0.016]])
 _BACK = np.array([[0.0, 0.0, 0.0], [0.015, 0.0, 0.0], [0.015, 0.0, 0.0], [0.015, 0.0, 0.0]])
-_WIN_DRIFT = np.array([0.0, 0.15, 0.2, -0.25])
+_WIN_DRIFT = np.array([0.0, 0.1, 0.15, -0.15])
 """By how much the rate of wins in each stage changes over the whole history."""
 
 
@@ -41,7 +41,7 @@ def week_rates(promise: Floats, began: Floats, age: Codes, stage: Codes, momentu
     Where the rates add up to more than 1, the later ones in the order of `WeekRates` give way.
     """
     drift = 1 + _WIN_DRIFT[stage] * (began / HISTORY - 0.5)
-    win = np.minimum(_WIN[stage, momentum] * drift * np.exp(0.75 * promise - 0.05 * np.maximum(age - 8, 0)), 0.5)
+    win = np.minimum(_WIN[stage, momentum] * drift * np.exp(0.9 * promise - 0.05 * np.maximum(age - 8, 0)), 0.5)
     lose = np.minimum(_LOSE[stage, momentum] * np.exp(-0.35 * promise), 1 - win)
     advance = np.minimum(_ADVANCE[stage, momentum] * np.exp(0.15 * promise), 1 - win - lose)
     back = np.minimum(_BACK[stage, momentum], 1 - win - lose - advance)

@@ -10,7 +10,7 @@ import numpy as np
 
 from pipeline.simulation_world import Codes, Customers, Flags, Floats, Owners
 
-SKILL = 0.25
+SKILL = 0.2
 """What one standard deviation of the owner's skill adds."""
 BOUGHT_BEFORE = 0.7
 """What an earlier purchase adds."""
@@ -52,7 +52,7 @@ def shown_promise(
     return np.asarray(
         _SOURCE_FIT[source]
         + 0.7 * ((source == _OUTBOUND) & customers.is_migrated[customer])
-        + 0.6 * _PRODUCT_FIT[customers.industry[customer], product]
+        + 0.5 * _PRODUCT_FIT[customers.industry[customer], product]
         - 0.6 * strain
         - 0.3 * (weak & (strain > 0.0))
         - 0.22 * np.minimum((size - 0.3) ** 2, 4.0)
@@ -76,7 +76,7 @@ def customer_promise(customers: Customers, owners: Owners, own_owner: float) -> 
     """Return the part of the promise that all further deals of a buyer share, its owner having `own_owner` of them."""
     fit = _PRODUCT_FIT @ np.array(PRODUCT_SHARES)
     return np.asarray(
-        0.6 * fit[customers.industry]
+        0.5 * fit[customers.industry]
         - 0.22 * np.minimum((customers.size - 0.3) ** 2, 4.0)
         + 0.08 * 0.7 * customers.need
         + 0.1 * customers.satisfaction * customers.is_migrated
@@ -90,8 +90,8 @@ def effort_promise(effort: Floats) -> Floats:
 
 
 def workload_promise(workload: Codes) -> Floats:
-    """Return what the owner's open deals at the creation cost: nothing up to 15, then 0.02 each, at most 0.3."""
-    return np.asarray(-np.minimum(0.02 * np.maximum(workload - 15, 0), 0.3))
+    """Return what the owner's open deals at the creation cost: nothing up to 15, then 0.02 each, at most 0.2."""
+    return np.asarray(-np.minimum(0.02 * np.maximum(workload - 15, 0), 0.2))
 
 
 def choose_worked(rng: np.random.Generator, shown: Floats, policy: float | None) -> Flags:

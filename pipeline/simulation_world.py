@@ -36,7 +36,7 @@ _LATE_INDUSTRIES = np.array([0.18, 0.13, 0.10, 0.11, 0.16, 0.12, 0.08, 0.12])
 _EARLY_SOURCES = np.array([0.24, 0.19, 0.16, 0.14, 0.18, 0.09])
 _LATE_SOURCES = np.array([0.31, 0.13, 0.12, 0.09, 0.17, 0.18])
 _INDUSTRY_NEED = np.array([0.25, -0.1, 0.1, -0.3, 0.35, 0.15, -0.2, 0.0])
-_INDUSTRY_DEMAND = np.array([0.3, 0.5, 0.1, -0.4, -0.6, -0.1, 0.5, -0.3])
+_INDUSTRY_DEMAND = np.array([0.3, 0.6, 0.1, -0.5, -0.8, -0.1, 0.7, -0.4])
 _INDUSTRY_SIZE = np.array([4.6, 3.4, 4.0, 3.5, 3.3, 4.4, 3.8, 3.0])
 _REVENUE_PER_HEAD = np.array([190e3, 150e3, 170e3, 140e3, 160e3, 110e3, 160e3, 90e3])
 _MIGRATED_SHARE = 0.45
@@ -141,6 +141,7 @@ def draw_customers(rng: np.random.Generator, count: int, owners: Owners) -> Cust
     parent = np.where(rng.random(count) < 0.08, np.floor(rng.random(count) * np.arange(count)), -1).astype(np.int64)
     parent[0] = -1
     mood = rng.normal(size=count)
+    demand = 1.05 * np.minimum(size, 1.2) + _INDUSTRY_DEMAND[industry]
     return Customers(
         created=created,
         industry=industry,
@@ -158,7 +159,7 @@ def draw_customers(rng: np.random.Generator, count: int, owners: Owners) -> Cust
         satisfaction=np.where(parent >= 0, 0.7 * mood[parent] + 0.7 * mood, mood),
         solvency=solvency,
         liveliness=rng.lognormal(0, 0.75, count),
-        order_rate=0.21 * np.exp(0.6 * size + _INDUSTRY_DEMAND[industry] + 0.35 * rng.normal(size=count)) + 0.04,
+        order_rate=0.17 * np.exp(demand + 0.2 * rng.normal(size=count)) + 0.03,
         is_migrated=is_migrated,
     )
 

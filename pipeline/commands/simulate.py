@@ -1,6 +1,7 @@
 """`leadsieve simulate`: make a CRM to try things on."""
 
 from collections.abc import Callable, Iterator, Mapping
+from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -69,6 +70,7 @@ def _write_files(plan: "Plan", folder: Path, has_truth: bool, force: bool) -> di
 def _shown(plan: "Plan", has_truth: bool, say: Callable[[int], None]) -> Iterator[Mapping[str, "pa.Table"]]:
     """Simulate part by part; say how many customers each had."""
     from pipeline.simulate import simulate_parts
+    from pipeline.simulation_criteria import criteria_table, manifest_table
     from pipeline.simulation_truth import build_truth
 
     for part in simulate_parts(plan):
@@ -78,6 +80,8 @@ def _shown(plan: "Plan", has_truth: bool, say: Callable[[int], None]) -> Iterato
             tables |= {"truth/conversion": truth.conversion, "truth/churn": truth.churn}
         say(part.tables["customers"].num_rows)
         yield tables
+    if has_truth:
+        yield {"truth/criteria": criteria_table(), "truth/manifest": manifest_table(asdict(plan))}
 
 
 def _write_sql(plan: "Plan", url: str, force: bool) -> dict[str, int]:
