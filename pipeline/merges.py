@@ -21,7 +21,11 @@ MERGES = "merges"
 """DuckDB table: customer_id, merged_into, moment."""
 
 STEPS = "merge_steps"
-"""DuckDB table: to whom the rows of `origin` belong (`target`), known in `[begins, ends)`; the first step is itself."""
+"""DuckDB table: to whom the rows of `origin` belong (`target`), known in `[begins, ends)`; the first step is itself.
+
+There are two sets of steps. Those for rows that are stored (`is_stored`) do not reach back behind the extract
+before, which still showed these rows where they were: a survivor may come after its merge.
+"""
 
 SURVIVORS = "survivors"
 """DuckDB table: origin, target: to whom its rows belong in the end."""
@@ -69,7 +73,7 @@ def find_merges(
     if circle := _find_circle(connection):
         return Merges(is_mapped=True, found=Findings(problems=[circle]))
     found = Findings(warnings=_lost(connection, plan, previous))
-    _make_steps(connection)
+    _make_steps(connection, previous, data_end)
     return Merges(True, _count(connection, f"SELECT count(*) FROM {STEPS}") > 0, found)
 
 
@@ -144,24 +148,31 @@ def _lost(connection: duckdb.DuckDBPyConnection, plan: TablePlan, previous: Prev
     return [f"{count:,} rows are merged into a customer that is not there ({shown}): their rows stay"]
 
 
-def _make_steps(connection: duckdb.DuckDBPyConnection) -> None:
+def _make_steps(connection: duckdb.DuckDBPyConnection, previous: Previous | None, data_end: datetime) -> None:
     """Make `merge_steps` and `survivors` of the chains; of several steps at one moment the last one counts."""
+    sets = "SELECT origin, target, moment, depth, false AS is_stored FROM reached"
+    if previous is not None:
+        late = f"CASE WHEN moment < TIMESTAMP '{previous.data_end}' THEN TIMESTAMP '{data_end - TICK}' ELSE moment END"
+        moment = f"max({late}) OVER (PARTITION BY origin ORDER BY depth)"
+        sets += f" UNION ALL SELECT origin, target, {moment}, depth, true FROM reached"
     connection.execute(
-        f"CREATE TABLE {STEPS} AS WITH moves AS (SELECT origin, target, moment FROM reached "
-        "QUALIFY row_number() OVER (PARTITION BY origin, moment ORDER BY depth DESC) = 1), "
-        "steps AS (SELECT DISTINCT origin, origin AS target, TIMESTAMP '-infinity' AS begins FROM moves "
+        f"CREATE TABLE {STEPS} AS WITH sets AS ({sets}), moves AS (SELECT origin, target, moment, is_stored FROM sets "
+        "QUALIFY row_number() OVER (PARTITION BY is_stored, origin, moment ORDER BY depth DESC) = 1), "
+        "steps AS (SELECT DISTINCT origin, origin AS target, TIMESTAMP '-infinity' AS begins, is_stored FROM moves "
         "UNION ALL SELECT * FROM moves) "
-        "SELECT *, lead(begins) OVER (PARTITION BY origin ORDER BY begins) AS ends FROM steps"
+        "SELECT *, lead(begins) OVER (PARTITION BY is_stored, origin ORDER BY begins) AS ends FROM steps"
     )
-    connection.execute(f"CREATE TABLE {SURVIVORS} AS SELECT origin, target FROM {STEPS} WHERE ends IS NULL")
+    connection.execute(
+        f"CREATE TABLE {SURVIVORS} AS SELECT origin, target FROM {STEPS} WHERE ends IS NULL AND NOT is_stored"
+    )
 
 
-def follow_survivors(rows: str) -> str:
+def follow_survivors(rows: str, is_stored: bool) -> str:
     """Return the SELECT in which rows with a `customer_id` belong to the survivor from each merge on."""
     until = "least(r.known_until, s.ends)"  # which passes over nulls
     return (
         "SELECT r.* REPLACE (coalesce(s.target, r.customer_id) AS customer_id, "
         f"greatest(r.known_at, s.begins) AS known_at, {until} AS known_until) "
-        f"FROM {rows} AS r LEFT JOIN {STEPS} AS s ON s.origin = r.customer_id "
+        f"FROM {rows} AS r LEFT JOIN {STEPS} AS s ON s.origin = r.customer_id AND s.is_stored = {is_stored} "
         f"WHERE s.origin IS NULL OR coalesce(greatest(r.known_at, s.begins) < {until}, true)"
     )

@@ -22,10 +22,15 @@ def make_versions(memory: Memory) -> Counts:
         counts = _compare_keyed(memory)
     else:
         counts = _compare_content(memory)
-    rows = f"(SELECT * FROM {_all_rows(memory)} WHERE {UNTIL} IS NULL OR {UNTIL} > {KNOWN_AT})"
+    names = ", ".join(map(quote, (*memory.rows, UNTIL)))
+    held = f"WHERE {UNTIL} IS NULL OR {UNTIL} > {KNOWN_AT}"
+    parts = {False: f"(SELECT {names} FROM {quote(f'added_{memory.name}')} {held})"}
+    if memory.has_before:
+        parts[True] = f"(SELECT {names} FROM ({_stored_rows(memory)}) {held})"
     if memory.merges.of(memory.name) and "customer_id" in memory.rows:
-        rows = f"({follow_survivors(rows)})"
-    memory.connection.execute(f"CREATE VIEW {quote(f'versions_{memory.name}')} AS SELECT * FROM {rows}")
+        parts = {is_stored: f"({follow_survivors(rows, is_stored)})" for is_stored, rows in parts.items()}
+    rows = " UNION ALL ".join(f"SELECT * FROM {part}" for part in parts.values())
+    memory.connection.execute(f"CREATE VIEW {quote(f'versions_{memory.name}')} AS {rows}")
     return counts
 
 
@@ -33,12 +38,8 @@ def _count(connection: duckdb.DuckDBPyConnection, query: str) -> list[int]:
     return [int(value or 0) for value in connection.execute(query).fetchone() or ()]
 
 
-def _all_rows(memory: Memory) -> str:
-    """Return the stored versions, patched, and the new ones."""
-    added = quote(f"added_{memory.name}")
-    names = ", ".join(map(quote, (*memory.rows, UNTIL)))
-    if not memory.has_before:
-        return added
+def _stored_rows(memory: Memory) -> str:
+    """Return the SELECT of the versions that were stored, with what ended or was filled since."""
     hidden = [(time, column) for time, columns in memory.groups.items() for column in columns]
     filled = {column: f"p.{quote(f'fill_{time}')}" for time, column in hidden}
     filled |= {memory.plan.clocks[time]: f"p.{quote(f'fill_{time}')}" for time in memory.groups}
@@ -52,11 +53,10 @@ def _all_rows(memory: Memory) -> str:
         else:
             fields.append(f"b.{name}")
     fields.append(f"coalesce(b.{UNTIL}, p.ends) AS {UNTIL}")
-    patched = (
+    return (
         f"SELECT {', '.join(fields)} FROM {memory.before} AS b "
         f"LEFT JOIN {quote(f'patch_{memory.name}')} AS p ON p.place = b.{PLACE}{_join_fresh(memory)}"
     )
-    return f"({patched} UNION ALL SELECT {names} FROM {added})"
 
 
 def _join_fresh(memory: Memory) -> str:

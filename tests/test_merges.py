@@ -102,6 +102,16 @@ def test_a_customer_merged_into_one_that_is_not_there_ends_and_its_rows_stay(tmp
     assert "1 rows are merged into a customer that is not there (C9): their rows stay" in report.tables[0].warnings
 
 
+def test_a_survivor_that_comes_after_the_merge_takes_the_rows_over_when_it_is_seen(tmp_path):
+    merged = "C1  2024-01-01  C3  2024-03-01\n" + C2
+    assert orders(tmp_path, merged, merged + C3, merged + C3) == [
+        ("O1", "C1", "02-01", "1+"),  # the first extract did not know C3
+        ("O1", "C3", "1+", None),
+        ("O2", "C1", "05-01", "1+"),
+        ("O2", "C3", "1+", None),
+    ]
+
+
 def test_deals_follow_too_with_what_was_remembered_of_them(tmp_path):
     deals = "deal_id  created_at  customer_id  owner_id  closed_at  outcome\nD1  2024-02-01  C1  anna  -  -\n"
     mapping = {"deals": {"remembered": ["owner_id"]}}
