@@ -21,7 +21,7 @@ from pipeline.config import TableMapping
 from pipeline.findings import Findings
 from pipeline.mapping import TablePlan, is_id
 from pipeline.normalise import family
-from pipeline.rows import count_rows
+from pipeline.sentences import count_rows
 from pipeline.staging import Delivered
 
 DELIVERED = "delivered"

@@ -18,7 +18,7 @@ from pipeline.config import Config
 from pipeline.mapping import plan_table
 from pipeline.normalise import cast
 from pipeline.previous import Previous, fingerprint
-from pipeline.rows import rows_have
+from pipeline.sentences import rows_have
 from pipeline.staging import Delivered, quote, stage
 
 

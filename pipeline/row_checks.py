@@ -15,7 +15,8 @@ import duckdb
 from pipeline.findings import Bad, Findings, Period
 from pipeline.mapping import KNOWN_AT, TablePlan
 from pipeline.normalise import is_said_twice
-from pipeline.rows import Rows, rows_have
+from pipeline.rows import Rows
+from pipeline.sentences import rows_have
 from pipeline.staging import ROW, quote
 
 NEVER_EMPTY = ("customers", "deals")

@@ -11,7 +11,8 @@ import duckdb
 from pipeline.findings import Bad, Findings
 from pipeline.mapping import TablePlan
 from pipeline.normalise import EXPECTED, can_fail, delivered
-from pipeline.rows import Rows, rows_have
+from pipeline.rows import Rows
+from pipeline.sentences import rows_have
 from pipeline.staging import quote
 
 

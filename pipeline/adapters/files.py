@@ -15,7 +15,7 @@ from features.tables import TABLES
 from pipeline.adapters.protocol import BATCH_ROWS, read_from, without_semicolon
 from pipeline.config import Config, read_environment
 from pipeline.errors import ConfigError
-from pipeline.rows import NOT_SHOWN
+from pipeline.sentences import NOT_SHOWN
 from pipeline.staging import open_duckdb
 
 _CONFIG_ERRORS = (duckdb.ParserException, duckdb.BinderException, duckdb.CatalogException)

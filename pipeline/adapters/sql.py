@@ -15,7 +15,7 @@ from pipeline.config import Config, read_environment
 from pipeline.database import describe_place, make_engine, read_url
 from pipeline.errors import ConfigError, CrmError
 from pipeline.postgres import DRIVER
-from pipeline.rows import hide_values
+from pipeline.sentences import hide_values
 
 
 class SqlSource:

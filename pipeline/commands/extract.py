@@ -11,7 +11,7 @@ from features.errors import DataError
 from pipeline.commands.options import ConfigOption, JsonOption, answer, print_json, progress
 from pipeline.config import load_config
 from pipeline.errors import EXIT_CODES, ConfigError
-from pipeline.rows import count_rows
+from pipeline.sentences import count_rows
 
 if TYPE_CHECKING:
     from pipeline.extract import ExtractReport, TableReport
