@@ -40,9 +40,8 @@ def main() -> None:
     peak, busy = usage.ru_maxrss / 1e6, usage.ru_utime + usage.ru_stime
     events = sum(rows[name] for name in EVENT_TABLES)
     print(f"{rows['customers']:,} customers, {events:,} rows of events, {size / 1e9:.2f} GB on disk")
-    print(
-        f"{seconds:.0f} s (promised: {MOST_SECONDS}; {busy:.0f} s of one core), peak {peak:.1f} GB (promised: {MOST_GB})"
-    )
+    print(f"{seconds:.0f} s, of which {busy:.0f} s on a processor (promised: {MOST_SECONDS} s)")
+    print(f"peak {peak:.1f} GB (promised: {MOST_GB} GB)")
 
 
 if __name__ == "__main__":
