@@ -159,7 +159,7 @@ def draw_customers(rng: np.random.Generator, count: int, owners: Owners) -> Cust
         satisfaction=np.where(parent >= 0, 0.7 * mood[parent] + 0.7 * mood, mood),
         solvency=solvency,
         liveliness=rng.lognormal(0, 0.75, count),
-        order_rate=0.17 * np.exp(demand + 0.2 * rng.normal(size=count)) + 0.03,
+        order_rate=0.17 * np.exp(demand + 0.12 * rng.normal(size=count)) + 0.03,
         is_migrated=is_migrated,
     )
 
