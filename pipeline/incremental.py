@@ -4,7 +4,8 @@
 Rows that are not read stay as they are stored. All keys are compared every `sweep_days` (what has vanished),
 and at once when the source has fewer rows than it should; where it has more, `modified_at` cannot be
 trusted and the table is read in full. Rows that the source has and we do not keep (orphans, bad rows, deleted and
-merged ones) are counted by every extract (`unread`), so that the next one does not miss them.
+merged ones) are counted by every extract (`unread`), so that the next one does not miss them; where there are any,
+the table is read in full every `sweep_days`.
 """
 
 from dataclasses import dataclass
@@ -123,6 +124,8 @@ class _Part:
         missing = source_rows - known - self.unread
         end, swept_at = self.adapter.data_end(), self.previous.notes.swept.get(self.name)
         is_due = swept_at is None or end - swept_at >= timedelta(days=self.config.source.sweep_days)
+        if is_due and self.unread:  # an orphan whose customer has come since, a bad row that others made good
+            return None
         still_there = f"{{key}} NOT IN (SELECT id FROM {self._keys('read')})"  # what was read and is left out is not
         if missing <= 0 and (missing < 0 or is_due):
             swept_at, still_there = end, f"{still_there} AND {{key}} IN (SELECT id FROM {self._keys('swept')})"

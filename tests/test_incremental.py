@@ -121,6 +121,13 @@ def test_rows_that_are_dropped_every_time_do_not_make_it_read_in_full(tmp_path):
     assert asked == [datetime(2024, 7, 1, 23)]
 
 
+def test_rows_that_were_left_out_are_tried_again_when_the_keys_are_due(tmp_path):
+    many = "".join(f"O{n}  2024-02-01  C1  10  2024-02-01\n" for n in range(10, 40))
+    orphan = "O9  2024-02-09  C9  90  2024-02-09\n"
+    _, asked = extract_days(tmp_path, many + orphan, many + orphan, many + orphan, sweep_days=2)
+    assert asked == [datetime(2024, 7, 1, 23), None]  # its customer may have come since
+
+
 def test_a_changed_row_that_is_left_out_now_ends(tmp_path):
     many = "".join(f"O{n}  2024-02-01  C1  10  2024-02-01\n" for n in range(10, 40))
     report, _ = extract_days(tmp_path, many + O1, many + O1.replace("C1  10  2024-02-01", "C9  10  2024-07-01 12:00"))
