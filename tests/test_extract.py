@@ -129,7 +129,8 @@ sys.path[:0] = sys.argv[2:]
 from conftest import extract_world
 from pipeline import extract
 extract.commit = lambda *_: os.kill(os.getpid(), signal.SIGKILL)
-extract_world(Path(sys.argv[1]), customers="customer_id  created_at  region\\nC8  2024-01-01  east\\nC9  2024-01-01  west")
+rows = "customer_id  created_at  region\\nC8  2024-01-01  east\\nC9  2024-01-01  west"
+extract_world(Path(sys.argv[1]), customers=rows)
 """
 
 
