@@ -13,7 +13,7 @@ import pyarrow as pa
 
 from pipeline.simulation_accounts import Orders
 from pipeline.simulation_activities import Activities
-from pipeline.simulation_columns import label_column, number_column
+from pipeline.simulation_columns import label_column, number_column, time_column
 from pipeline.simulation_deals import LOST, OPEN, Progress
 from pipeline.simulation_world import DAY, HISTORY, Codes, Flags, Floats
 
@@ -51,8 +51,8 @@ LEAKS: tuple[Leak, ...] = (
          "Filled in when a customer has bought nothing for 90 days."),
     Leak("customers", "account_status", "overwritten at the outcome",
          "Set to inactive when a customer has bought nothing for 90 days."),
-    Leak("customers", "last_sync_bucket", "correlated with the extract date",
-         "How long before the extract the customer last ordered: who left did so long ago."),
+    Leak("customers", "last_synced_at", "correlated with the extract date",
+         "When the customer last ordered before the extract: a time after `as_of` says that an order came."),
     Leak("customers", "lifetime_orders", "future aggregate", "Counts the orders of the customer up to the extract."),
 )  # fmt: skip
 """All planted columns."""
@@ -103,7 +103,7 @@ def customer_leaks(rng: np.random.Generator, orders: Orders, size: Floats, creat
     return {
         "exit_survey_code": _codes(rng, _EXIT_CODES, has_left & (rng.random(count) < FILLED_SHARE)),
         "account_status": label_column(_STATUSES, np.where(is_marked, 3, np.digitize(-size, [-1.0, 0.5]))),
-        "last_sync_bucket": _sync_bucket(np.maximum(last, created)),
+        "last_synced_at": time_column(np.floor(np.maximum(last, created))),
         "lifetime_orders": number_column(number.astype(np.float64)),
     }
 

@@ -129,19 +129,24 @@ def leak_columns(config: Config) -> dict[str, list[str] | str]:
 
 def write_leak_groups(path: Path) -> None:
     """Write feature groups that show the planted columns, as a data scientist would add columns of a CRM."""
-    parts = ["from features.group import Feature, feature_group"]
+    parts = ["from features.expressions import days_between", "from features.group import Feature, feature_group"]
     for table, key in (("customers", "customer_id"), ("deals", "deal_id")):
-        values = ", ".join(
-            f"'leak_{table}_{leak.column}': Feature({table}.{leak.column}.max().cast('string'), None, 'text', "
-            "'{value}', '{value}')"
-            for leak in LEAKS
-            if leak.table == table
-        )
+        values = ", ".join(leak_feature(table, leak.column) for leak in LEAKS if leak.table == table)
         parts.append(
             f'@feature_group("{table}", by="{key}")\n'
             f'def leaks_of_{table}({table}):\n    """Planted columns."""\n    return {{{values}}}'
         )
     path.write_text("\n\n\n".join(parts) + "\n", encoding="utf-8")
+
+
+def leak_feature(table: str, column: str) -> str:
+    """Code of one feature: counts as numbers, times as days before `as_of`, the rest as text."""
+    value, unit = f"{table}.{column}.max()", "text"
+    if column.startswith("lifetime"):
+        unit = "count"
+    elif column.endswith("_at"):
+        value, unit = f"days_between({value}.cast('timestamp(6)'), {table}.as_of.max())", "days"  # SQLite has text
+    return f"'leak_{table}_{column}': Feature({value}, None, '{unit}', '{{value}}', '{{value}}')"
 
 
 def print_result(one: Result) -> None:
