@@ -28,7 +28,7 @@ demo: $(READY)  ## Simulate a small CRM, train, score and write back; print who 
 	@$(BIN)/leadsieve demo $(ARGS)
 
 test: $(READY)  ## Run the tests; 90 % of the lines must be covered, and a skipped test says why
-	@$(BIN)/pytest -rs --cov --cov-report=term --cov-fail-under=90 $(ARGS)
+	@$(BIN)/pytest -rs -n 2 --dist loadfile --cov --cov-report=term --cov-fail-under=90 $(ARGS)
 
 check: $(READY) licences  ## Lint, formatting, types, licences
 	@$(BIN)/ruff check --quiet .

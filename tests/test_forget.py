@@ -85,7 +85,7 @@ TABLES: Mapping[str, str] = {
     """,
 }
 MAPPINGS: Mapping[str, Mapping[str, Any]] = {
-    "customers": {"sensitive": ["name"], "static": ["region", "parent_id", "merged_into"]},
+    "customers": {"sensitive": ["name"], "static": ["region", "parent_id"]},
     "deals": {"static": ["source"]},
     "subscriptions": {"static": ["plan"]},
 }

@@ -117,7 +117,7 @@ def test_a_cooling_account_has_more_tickets_and_is_less_content(part, frames):
 def test_a_subscription_ends_once_and_changes_only_before(frames):
     subscriptions = frames["subscriptions"]
     assert (subscriptions.ended_at.isna() == subscriptions.end_reason.isna()).all()
-    assert 0.15 < subscriptions.ended_at.notna().mean() < 0.7
+    assert 0.1 < subscriptions.ended_at.notna().mean() < 0.7
     ended = subscriptions.dropna(subset=["ended_at"])
     assert (ended.ended_at > ended.occurred_at).all()
     changes = frames["attribute_changes"].query("table_name == 'subscriptions'")
