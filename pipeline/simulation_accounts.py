@@ -19,7 +19,7 @@ PHASE_AFTER_BETTER = np.array([HEALTHY, HEALTHY, COOLING, HEALTHY])
 """Where each phase goes when it gets better; who is gone and comes back is healthy."""
 BEATS = 1
 """Beats per order: 1 is a Poisson process, more is a steadier rhythm."""
-ORDER_LEVEL = np.array([1.0, 0.94, 0.85, 0.3])
+ORDER_LEVEL = np.array([1.0, 0.95, 0.88, 0.36])
 _AMOUNT_LEVEL = np.array([1.0, 0.7, 0.45, 0.3])
 _WORSE = np.array([0.005, 0.05, 0.02, 0.0])
 _BETTER = np.array([0.0, 0.035, 0.02, 0.008])
@@ -169,7 +169,7 @@ def draw_orders(
     occurred = rhythm.occurred[rhythm.is_order]
     phase = accounts.phase_at(customer, occurred)
     usual = 900 * np.exp(0.5 * customers.size + 0.3 * customers.budget)[customer]
-    amount = usual * _AMOUNT_LEVEL[phase] * rng.lognormal(0, 0.3, len(customer))
+    amount = usual * _AMOUNT_LEVEL[phase] * rng.lognormal(0, 0.25, len(customer))
     product = rng.choice(3, len(customer), p=[0.5, 0.35, 0.15])
     won = np.flatnonzero(progress.outcome == WON)
     customer = np.concatenate([customer, deals.customer[won]])

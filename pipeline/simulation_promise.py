@@ -14,13 +14,17 @@ SKILL = 0.2
 """What one standard deviation of the owner's skill adds."""
 BOUGHT_BEFORE = 0.7
 """What an earlier purchase adds."""
+PRODUCT = 0.45
+"""How much the fit of a product to an industry counts."""
+NEED = 0.06
+"""What one standard deviation of the need, or of the budget, adds."""
 RANDOM_SLICE = 0.1
 """Share of deals that a policy works whatever their score is."""
 
 PRODUCT_SHARES = (0.3, 0.28, 0.14, 0.18, 0.1)
 """How often each product is what a deal is about."""
 
-_SOURCE_FIT = np.array([0.0, 1.1, 0.6, 0.1, -0.9, -0.6])
+_SOURCE_FIT = np.array([0.0, 1.3, 0.7, 0.1, -1.1, -0.7])
 _OUTBOUND, _PROJECT = 4, 4
 # One row per industry, one column per product.
 _PRODUCT_FIT = np.array(
@@ -52,7 +56,7 @@ def shown_promise(
     return np.asarray(
         _SOURCE_FIT[source]
         + 0.7 * ((source == _OUTBOUND) & customers.is_migrated[customer])
-        + 0.5 * _PRODUCT_FIT[customers.industry[customer], product]
+        + PRODUCT * _PRODUCT_FIT[customers.industry[customer], product]
         - 0.6 * strain
         - 0.3 * (weak & (strain > 0.0))
         - 0.22 * np.minimum((size - 0.3) ** 2, 4.0)
@@ -65,8 +69,8 @@ def hidden_promise(rng: np.random.Generator, customers: Customers, customer: Cod
     need = 0.7 * customers.need[customer] + 0.7 * rng.normal(size=len(customer))
     budget = customers.budget[customer] - 0.45 * (np.log(amount) - 8.6) + 0.4 * rng.normal(size=len(customer))
     return np.asarray(
-        0.08 * need
-        + 0.08 * np.minimum(budget, 0.5)
+        NEED * need
+        + NEED * np.minimum(budget, 0.5)
         - 0.15 * ((need > 0.5) & (budget < -0.8))
         + 0.1 * customers.satisfaction[customer] * customers.is_migrated[customer]
     )
@@ -76,9 +80,9 @@ def customer_promise(customers: Customers, owners: Owners, own_owner: float) -> 
     """Return the part of the promise that all further deals of a buyer share, its owner having `own_owner` of them."""
     fit = _PRODUCT_FIT @ np.array(PRODUCT_SHARES)
     return np.asarray(
-        0.5 * fit[customers.industry]
+        PRODUCT * fit[customers.industry]
         - 0.22 * np.minimum((customers.size - 0.3) ** 2, 4.0)
-        + 0.08 * 0.7 * customers.need
+        + NEED * 0.7 * customers.need
         + 0.1 * customers.satisfaction * customers.is_migrated
         + own_owner * SKILL * owners.skill[customers.owner]
     )
