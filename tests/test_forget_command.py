@@ -99,7 +99,7 @@ def test_scores_of_others_in_the_same_run_can_still_be_computed_again(world: Wor
         assert len(frame) == len(stored)
     answer = world.run("writeback apply")
     assert (answer.code, answer.err) == (0, "")
-    assert answer.out.splitlines()[-1].startswith("0 rows written")
+    assert "0 rows written" in " ".join(answer.out.split())  # the line is long and may be wrapped
 
 
 def test_scoring_after_it_is_another_run_that_it_is_not_in(world: World, customer: Customer) -> None:
