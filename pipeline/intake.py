@@ -74,10 +74,6 @@ class Intake:
     source_rows: dict[str, int] = field(default_factory=dict)
     swept: dict[str, datetime] = field(default_factory=dict)
 
-    def filled(self) -> list[TablePlan]:
-        """Tables that have rows to store."""
-        return [plan for name, plan in self.plans.items() if self.rows[name]]
-
     def raise_problems(self) -> None:
         """Raise everything that was found wrong, one line each."""
         lines = "\n".join([*self.mistakes, *self.problems])
