@@ -12,6 +12,10 @@ from typing import Any, Literal
 TargetKind = Literal["conversion", "churn"]
 Entity = Literal["customers", "deals"]
 """The entity table: what a spine's entity_id identifies."""
+Key = Literal["customer_id", "deal_id", "parent_id"]
+"""Which rows of a table belong to a snapshot: those of its customer, of its deal, or of its customer's family."""
+Each = Literal["questions", "extra_columns"]
+"""What a group may be repeated for: the config's `questions`, or an entity table's columns of the deployment's own."""
 
 
 @dataclass(frozen=True)
@@ -135,18 +139,25 @@ FeatureDict = dict[str, Feature]
 
 @dataclass(frozen=True)
 class FeatureGroup:
-    """Reductions over the view of one table, for rows that belong to the entity itself."""
+    """Reductions over the view of one table, for rows that belong to the entity itself or its family."""
 
     name: str
     description: str
     table: str
-    by: Literal["customer_id", "deal_id"]
+    by: Key
     windows: tuple[int, ...]
     optional: tuple[str, ...]
     function: Callable[..., FeatureDict]
+    history: bool = False
+    each: Each | None = None
 
-    def features(self, view: Any, time: str) -> dict[str, tuple[Feature, int | None]]:
-        """Features by name, each with the window it belongs to (None: since ever)."""
+    def features(self, view: Any, time: str, levels: Iterable[str] = ()) -> dict[str, tuple[Feature, int | None]]:
+        """Features by name, each with the window it belongs to (None: since ever).
+
+        `levels` are what the group is repeated for, where it has `each`.
+        """
+        if self.each:
+            return {n: (feature, None) for level in levels for n, feature in self.function(view, level).items()}
         if not self.windows:
             return {name: (feature, None) for name, feature in self.function(view).items()}
         return {
@@ -183,9 +194,12 @@ Group = FeatureGroup | PooledGroup | DerivedGroup
 
 def feature_group(
     table: str,
-    by: Literal["customer_id", "deal_id"] = "customer_id",
+    by: Key = "customer_id",
     windows: Iterable[int] = (),
     optional: Iterable[str] = (),
+    *,
+    history: bool = False,
+    each: Each | None = None,
 ) -> Callable[[Callable[..., FeatureDict]], FeatureGroup]:
     """Make a group of reductions over one table's as-of view.
 
@@ -193,8 +207,9 @@ def feature_group(
     ----------
     table : str
         Canonical table.
-    by : {"customer_id", "deal_id"}
-        Which key of the spine the table's rows are found by.
+    by : {"customer_id", "deal_id", "parent_id"}
+        Which key of the spine the table's rows are found by. `parent_id`: the rows of the whole family, that is
+        the parent and all customers whose parent it was at `as_of`, the customer itself included.
     windows : iterable of int
         Days to look back; the function is then called once per window with `(view, window)`,
         and every feature must use `window.mask` or `window.on(...)`. Without windows it is
@@ -202,6 +217,12 @@ def feature_group(
     optional : iterable of str
         Columns that are null where a deployment does not have them; features that use any other
         absent column are skipped and reported.
+    history : bool
+        All versions that a row ever had by `as_of`, those that were replaced too, each with `previous_<column>`:
+        the value in the version before. For counting changes; their time is `known_at`.
+    each : {"questions", "extra_columns"}, optional
+        The function is called once per question of the config, or per column of the deployment's own that an
+        entity table has, with `(view, name)`; then it has no windows.
 
     Examples
     --------
@@ -217,7 +238,15 @@ def feature_group(
 
     def decorate(function: Callable[..., FeatureDict]) -> FeatureGroup:
         return FeatureGroup(
-            function.__name__, _description(function), table, by, tuple(windows), tuple(optional), function
+            function.__name__,
+            _description(function),
+            table,
+            by,
+            tuple(windows),
+            tuple(optional),
+            function,
+            history,
+            each,
         )
 
     return decorate

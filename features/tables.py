@@ -291,6 +291,7 @@ class CrmTables:
     currency: str
     tables: Mapping[str, StoredTable]
     stages: tuple[str, ...] = ()
+    questions: tuple[str, ...] = ()
 
     def path(self, name: str) -> Path:
         """Parquet file of a table; KeyError if the deployment has no such table."""
@@ -346,4 +347,5 @@ def load_tables(folder: Path) -> CrmTables:
         currency=manifest["currency"],
         tables=MappingProxyType(stored),
         stages=tuple(manifest.get("stages", ())),
+        questions=tuple(manifest.get("questions", ())),
     )

@@ -229,6 +229,7 @@ class Config(Section):
     time_zone: Annotated[str, AfterValidator(_check_time_zone)] = "UTC"
     currency: str = Field("EUR", pattern=r"^[A-Za-z]{3}$")
     stages: tuple[str, ...] = Field((), description="the order of deal stages")
+    questions: tuple[str, ...] = Field((), description="questions of the assessments whose answers become features")
     seed: int = 0
     source: Source
     tables: dict[str, TableMapping]

@@ -89,6 +89,7 @@ def commit(
         "time_zone": config.time_zone,
         "currency": config.currency,
         "stages": list(config.stages),
+        "questions": list(config.questions),
         "tables": entries,
         **memory,
     }

@@ -29,6 +29,7 @@ def stored_world(
     *,
     data_end: str | datetime = "2024-07-01",
     stages: Sequence[str] = (),
+    questions: Sequence[str] = (),
     sensitive: Mapping[str, tuple[str, ...]] | None = None,
     **tables: Rows,
 ) -> CrmTables:
@@ -39,7 +40,7 @@ def stored_world(
     folder : Path
     data_end : str or datetime, default "2024-07-01"
         UTC.
-    stages : sequence of str
+    stages, questions : sequence of str
     sensitive : mapping of table to columns
     **tables
         One row per version, as in `conftest.read_rows`. `known_at` is the row's time where it is not
@@ -52,7 +53,7 @@ def stored_world(
     entries = {name: _write(folder, name, rows, (sensitive or {}).get(name, ())) for name, rows in tables.items()}
     manifest = {
         "protocol": PROTOCOL, "data_end": end.isoformat(), "time_zone": "UTC", "currency": "EUR",
-        "stages": list(stages), "tables": entries,
+        "stages": list(stages), "questions": list(questions), "tables": entries,
     }  # fmt: skip
     (folder / MANIFEST).write_text(json.dumps(manifest), encoding="utf-8")
     return load_tables(folder)
