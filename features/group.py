@@ -89,23 +89,27 @@ class Feature:
 
 @dataclass(frozen=True)
 class Pooled:
-    """A rate shared by many entities (an owner's, a source's), shrunk to the overall rate.
+    """A rate or mean shared by many entities (an owner's, a source's), shrunk to the overall one.
 
-    Gives two features over everything known before `as_of`: the rate under its own name,
-    (hits + strength * overall) / (rows + strength), and the number of rows under `count`.
+    Gives two features: under its own name the mean over everything known before `as_of`,
+    (sum + strength * overall mean) / (rows + strength), and under `count` the number of rows of the
+    last 365 days (a running total would grow with time alone).
 
     Parameters
     ----------
-    hit : ibis boolean expression
-        Which of the rows count as hits.
+    hit : ibis boolean or integer expression
+        Which of the rows count as hits, or a whole number to take the mean of; rows without a number do not count.
     strength : int
-        Rows' worth of the overall rate that is added.
+        Rows' worth of the overall mean that is added.
     count : str
         Name of the feature that holds the number of rows.
     en, zh : str
-        Phrases for the rate, with `{value}`.
+        Phrases for the mean, with `{value}`.
     direction : mapping of target kind to -1 or +1
-        For the rate.
+        For the mean.
+    unit : str
+    divisor : float
+        What the mean is divided by, such as the seconds of a day.
 
     """
 
@@ -115,6 +119,8 @@ class Pooled:
     en: str
     zh: str
     direction: Mapping[TargetKind, int] = field(default_factory=dict)
+    unit: str = "share"
+    divisor: float = 1.0
 
 
 @dataclass(frozen=True)
@@ -169,7 +175,7 @@ class FeatureGroup:
 
 @dataclass(frozen=True)
 class PooledGroup:
-    """Rates over the rows that share a value (`by`) with the entity, counted from when `at` became known."""
+    """Means over the rows that share a value (`by`) with the entity, counted from when `at` became known."""
 
     name: str
     description: str
@@ -177,6 +183,8 @@ class PooledGroup:
     by: str
     at: str
     function: Callable[[Any], dict[str, Pooled]]
+    via: str | None = None
+    own: Callable[[Any], Any] | None = None
 
 
 @dataclass(frozen=True)
@@ -252,22 +260,30 @@ def feature_group(
     return decorate
 
 
-def pooled_group(table: str, by: str, at: str) -> Callable[[Callable[[Any], dict[str, Pooled]]], PooledGroup]:
+def pooled_group(
+    table: str, by: str, at: str, *, via: Literal["customers"] | None = None, own: Callable[[Any], Any] | None = None
+) -> Callable[[Callable[[Any], dict[str, Pooled]]], PooledGroup]:
     """Make a group of rates that many entities share.
 
     Parameters
     ----------
     table : str
-        Canonical table; it must have `by` and be the entity's own table, too.
+        Canonical table: the entity's own, or one whose rows belong to it (`own` says then what it shares).
     by : str
         The shared column, such as `owner_id`.
     at : str
-        The revealed time column from which a row counts, such as `closed_at`.
+        The time from which a row counts: a revealed one such as `closed_at`, or the time of the row. In a table of
+        events `previous_<column>` is the value of the same deal's row that was known before.
+    via : {"customers"}, optional
+        `by` is a column of the customer: of a row the customer as known when the row began to count, of a snapshot
+        as known at `as_of`.
+    own : callable, optional
+        From the entity's view of the table to what it shares, a reduction; default: its `by`.
 
     """
 
     def decorate(function: Callable[[Any], dict[str, Pooled]]) -> PooledGroup:
-        return PooledGroup(function.__name__, _description(function), table, by, at, function)
+        return PooledGroup(function.__name__, _description(function), table, by, at, function, via, own)
 
     return decorate
 
