@@ -9,10 +9,20 @@ import pandas as pd
 
 from features.engine import Database, open_database
 from features.errors import DataError
-from features.group import DerivedGroup, Entity, Feature, FeatureGroup, FeatureInfo, Group, PooledGroup
+from features.family import find_families
+from features.group import (
+    AS_OF_LOCAL,
+    DerivedGroup,
+    Entity,
+    Feature,
+    FeatureGroup,
+    FeatureInfo,
+    Group,
+    PooledGroup,
+)
 from features.plan import Pass, plan_passes
 from features.pooled import pooled_features
-from features.tables import TABLES, CrmTables
+from features.tables import CrmTables
 from features.view import as_of_view
 
 SPINE_KEY = ["entity_id", "as_of"]
@@ -75,8 +85,9 @@ def build_features(tables: CrmTables, spine: pd.DataFrame, catalog: Sequence[Gro
     """
     passes, skipped = plan_passes(tables, catalog, entity)
     with open_database(tables) as database:
-        spine_rows = database.add("spine", _numbered(spine, entity))
-        parts = [_reduce(database, spine_rows, one) for one in passes]
+        spine_rows = database.add("spine", _numbered(spine, entity, tables.time_zone))
+        families = find_families(database, spine_rows) if any(one.by == "parent_id" for one in passes) else None
+        parts = [_reduce(database, spine_rows, families, one) for one in passes]
         parts += [
             _Part(f"pooled_{group.name}", *pooled_features(database, spine_rows, group))
             for group in catalog
@@ -95,8 +106,8 @@ def build_features(tables: CrmTables, spine: pd.DataFrame, catalog: Sequence[Gro
     return FeatureFrame(frame, tuple(infos), skipped)
 
 
-def _numbered(spine: pd.DataFrame, entity: Entity) -> pd.DataFrame:
-    """Return the spine with a row number and the keys that groups join by."""
+def _numbered(spine: pd.DataFrame, entity: Entity, zone: str) -> pd.DataFrame:
+    """Return the spine with a row number, the keys that groups join by, and `as_of` in local time."""
     if spine.duplicated(SPINE_KEY).any():
         twice = spine.loc[spine.duplicated(SPINE_KEY), "entity_id"].head(5).tolist()
         raise DataError(f"Spine: {twice} appear twice at one as_of. Keep one row per (entity_id, as_of).")
@@ -108,6 +119,8 @@ def _numbered(spine: pd.DataFrame, entity: Entity) -> pd.DataFrame:
             "customer_id": spine["customer_id"].astype("str"),
         }
     )
+    local = rows["as_of"].dt.tz_localize("UTC").dt.tz_convert(zone).dt.tz_localize(None)
+    rows[AS_OF_LOCAL] = local.astype("datetime64[us]")
     if entity == "deals":
         rows["deal_id"] = rows["entity_id"]
     return rows
@@ -132,17 +145,23 @@ def _check_names(infos: Sequence[FeatureInfo]) -> None:
             ) from None
 
 
-def _reduce(database: Database, spine: Any, one: Pass) -> _Part:
+def _reduce(database: Database, spine: Any, families: tuple[Any, Any] | None, one: Pass) -> _Part:
     """Run one pass over one table: all its features at once."""
-    view = as_of_view(database, spine, one.table, one.by, one.windows, one.within)
+    whose = families[1] if families and one.by == "parent_id" else spine
+    view = as_of_view(
+        database, whose, one.table, one.by, one.windows, one.within, history=one.history, wanted=one.wanted
+    )
     values, infos, empty = {}, [], {}
     for group in one.groups:
-        for name, (feature, _) in group.features(view, TABLES[one.table].time).items():
-            if name in one.names:
-                values[name] = _plain(name, feature.value)
-                infos.append(_info(name, feature, group))
-                empty[name] = feature.empty
-    return _Part(f"{one.table}_by_{one.by}", view.group_by("row").agg(**values), infos, empty, one.by)
+        for name, feature in one.features(group, view).items():
+            values[name] = _plain(name, feature.value)
+            infos.append(_info(name, feature, group))
+            empty[name] = feature.empty
+    reduced = view.group_by("row").agg(**values)
+    if families and one.by == "parent_id":
+        of_families = database.keep(f"{one.name}_families", reduced.rename(family_row="row"))
+        reduced = families[0].join(of_families, "family_row").drop("family_row")
+    return _Part(one.name, reduced, infos, empty, "customer_id" if one.by == "parent_id" else one.by)
 
 
 def _plain(name: str, value: Any) -> Any:
@@ -183,7 +202,7 @@ def _join(database: Database, spine: Any, parts: Sequence[_Part]) -> Any:
                 has_key = joined[part.by].notnull()
                 value = ibis.ifelse(has_key, value.fill_null(empty), ibis.null(value.type()))
             filled[info.name] = value
-    return joined.select(*SPINE_KEY, **filled)
+    return joined.select(*SPINE_KEY, AS_OF_LOCAL, **filled)
 
 
 def _derive(snapshots: Any, group: DerivedGroup, infos: list[FeatureInfo], skipped: dict[str, str]) -> Any:

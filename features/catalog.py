@@ -18,6 +18,7 @@ from features.groups.deals import (
 )
 from features.groups.orders import order_demand, order_gaps, order_history, order_rates, order_silence
 from features.groups.profile import customer_profile
+from features.groups.stages import stage_stays
 
 CATALOG: tuple[Group, ...] = (
     customer_profile,
@@ -37,4 +38,5 @@ CATALOG: tuple[Group, ...] = (
     customer_deals_lately,
     owner_results,
     source_results,
+    stage_stays,
 )

@@ -14,6 +14,8 @@ Entity = Literal["customers", "deals"]
 """The entity table: what a spine's entity_id identifies."""
 Key = Literal["customer_id", "deal_id", "parent_id"]
 """Which rows of a table belong to a snapshot: those of its customer, of its deal, or of its customer's family."""
+AS_OF_LOCAL = "as_of_local"
+"""Column that derived groups see beside the features: `as_of` in the time zone of the deployment."""
 Each = Literal["questions", "extra_columns"]
 """What a group may be repeated for: the config's `questions`, or an entity table's columns of the deployment's own."""
 

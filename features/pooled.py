@@ -5,7 +5,6 @@ deals of its owner is quadratic. Here snapshots and settled rows are laid in one
 ordered by time, and summed up from the left: n log n, and the same SQL on any engine.
 """
 
-from collections.abc import Mapping
 from typing import Any
 
 import ibis
@@ -14,6 +13,9 @@ from features.engine import Database
 from features.group import FeatureInfo, Pooled, PooledGroup
 from features.tables import TABLES
 from features.view import as_of_view, visible_columns
+from features.view_columns import NEVER, STAGE_RANK, stage_rank
+
+RECENT_DAYS = 365
 
 
 def pooled_features(database: Database, spine: Any, group: PooledGroup) -> tuple[Any, list[FeatureInfo]]:
@@ -37,14 +39,13 @@ def pooled_features(database: Database, spine: Any, group: PooledGroup) -> tuple
     """
     settled = _settled(database, group)
     members = group.function(settled)
-    hits = {f"hit_{i}": member.hit.fill_null(False).cast("int64") for i, member in enumerate(members.values())}
-    by = TABLES[group.table].key
-    own = as_of_view(database, spine, group.table, str(by))
-    key = own.group_by("row").agg(pool=own[group.by].max())
-    left = spine.select("row", "as_of").left_join(key, "row")
-    none = {name: ibis.literal(0, "int64") for name in ("rows", *hits)}
+    settled = settled.mutate(**{f"hit_{i}": _whole(member.hit) for i, member in enumerate(members.values())})
+    hits = tuple(name for name in settled.columns if name.startswith("hit_"))
+    left = spine.select("row", "as_of").left_join(_own_key(database, spine, group), "row")
+    none = {name: ibis.literal(0, "int64") for name in ("rows", "recent", *hits)}
     snapshots = left.select(row=left.row, pool=left.pool, time=left.as_of, is_event=0, **none)
-    sums = _running_sums(ibis.union(*_events(settled, group.by, hits), snapshots), tuple(hits))
+    counted = settled.filter(*(settled[hit].notnull() for hit in hits))
+    sums = _running_sums(ibis.union(*_events(counted, group.by, hits), snapshots), hits)
     columns: dict[str, Any] = {"row": sums.row}
     infos = []
     for i, (name, member) in enumerate(members.items()):
@@ -54,26 +55,79 @@ def pooled_features(database: Database, spine: Any, group: PooledGroup) -> tuple
     return sums.filter(sums.is_event == 0).select(**columns), infos
 
 
+def _own_key(database: Database, spine: Any, group: PooledGroup) -> Any:
+    """What each snapshot shares with the rows: `row` and `pool`."""
+    if group.via:
+        view = as_of_view(database, spine, group.via, "customer_id")
+        return view.group_by("row").agg(pool=view[group.by].max())
+    key = "deal_id" if group.own else str(TABLES[group.table].key)
+    view = as_of_view(database, spine, group.table, key, wanted=[STAGE_RANK])
+    return view.group_by("row").agg(pool=group.own(view) if group.own else view[group.by].max())
+
+
+def _whole(hit: Any) -> Any:
+    return hit.fill_null(False).cast("int64") if hit.type().is_boolean() else hit.cast("int64")
+
+
 def _settled(database: Database, group: PooledGroup) -> Any:
-    """Versions with a known outcome, and the stretch `(counts_from, counts_until]` of the `as_of` they count at."""
+    """Versions that count, and the stretch `(counts_from, counts_until]` of the `as_of` they count at.
+
+    Until `recent_until` they are of the last 365 days.
+    """
     table = database.table(group.table)
     stored = database.tables.tables[group.table]
-    settled = table.filter(table[f"{group.at}_known_at"].notnull())
-    counts_from = ibis.greatest(settled[f"{group.at}_known_at"], settled.known_at)
+    is_event = TABLES[group.table].key is None
+    clock = table.known_at if is_event else table[f"{group.at}_known_at"]
+    settled = table.filter(clock.notnull())
+    counts_from = settled.known_at if is_event else ibis.greatest(settled[f"{group.at}_known_at"], settled.known_at)
     columns = visible_columns(settled, table.columns, stored, lambda clock: clock <= counts_from)
-    until = settled.known_until if "known_until" in table.columns else ibis.null("timestamp(6)")
+    until = settled.known_until if "known_until" in table.columns else NEVER
     versions = settled.select(**columns, counts_from=counts_from, counts_until=until)
-    return versions.filter(versions.counts_until.isnull() | (versions.counts_from < versions.counts_until))
+    versions = versions.filter(versions.counts_until.isnull() | (versions.counts_from < versions.counts_until))
+    if is_event:
+        versions = _with_previous(versions, database.tables.stages)
+    if group.via:
+        versions = _with_customer(versions, database.table(group.via), group.by)
+    old = versions[group.at] + ibis.interval(days=RECENT_DAYS)
+    return versions.mutate(recent_until=ibis.least(old, versions.counts_until.fill_null(old)))
 
 
-def _events(settled: Any, by: str, hits: Mapping[str, Any]) -> tuple[Any, Any]:
-    """What is added when a version begins to count, and taken off when it ended."""
-    row = {"row": ibis.null("int64"), "pool": settled[by]}
-    begun = settled.select(**row, time=settled.counts_from, is_event=1, rows=ibis.literal(1, "int64"), **hits)
-    minus = {name: -hit for name, hit in hits.items()}
+def _with_previous(versions: Any, stages: tuple[str, ...]) -> Any:
+    """Add `previous_<column>`: the value in the row of the same deal that was known before."""
+    if "stage" in versions.columns:
+        versions = versions.mutate(**{STAGE_RANK: stage_rank(versions.stage, stages)})
+    known = ibis.window(
+        group_by=versions.deal_id, order_by=[versions.known_at, versions.occurred_at, versions[STAGE_RANK]]
+    )
+    return versions.mutate(**{f"previous_{column}": versions[column].lag().over(known) for column in versions.columns})
+
+
+def _with_customer(versions: Any, customers: Any, column: str) -> Any:
+    """Add a column of the customer as it was known when the row began to count."""
+    until = customers.known_until if "known_until" in customers.columns else NEVER
+    known = customers.select(
+        known_customer=customers.customer_id, from_=customers.known_at, until_=until, shared=customers[column]
+    )
+    holds = (known.from_ <= versions.counts_from) & (known.until_.isnull() | (versions.counts_from < known.until_))
+    joined = versions.left_join(known, [versions.customer_id == known.known_customer, holds])
+    return joined.drop("known_customer", "from_", "until_").rename({column: "shared"})
+
+
+def _events(settled: Any, by: str, names: tuple[str, ...]) -> tuple[Any, ...]:
+    """What is added when a version begins to count, and taken off when it ended or is no longer recent."""
+    row = {"row": ibis.null("int64"), "pool": settled[by], "is_event": 1}
+    zero, one = ibis.literal(0, "int64"), ibis.literal(1, "int64")
+    hits = {name: settled[name] for name in names}
+    is_recent = settled.recent_until > settled.counts_from
+    recent = is_recent.cast("int64")
+    begun = settled.select(**row, time=settled.counts_from, rows=one, recent=recent, **hits)
     ended = settled.filter(settled.counts_until.notnull())
-    taken = ended.select(**row, time=ended.counts_until, is_event=1, rows=ibis.literal(-1, "int64"), **minus)
-    return begun, taken
+    taken = ended.select(
+        **row, time=ended.counts_until, rows=-one, recent=zero, **{name: -hit for name, hit in hits.items()}
+    )
+    grown_old = settled.filter(is_recent)
+    left = grown_old.select(**row, time=grown_old.recent_until, rows=zero, recent=-one, **dict.fromkeys(hits, zero))
+    return begun, taken, left
 
 
 def _running_sums(line: Any, hits: tuple[str, ...]) -> Any:
@@ -87,6 +141,7 @@ def _running_sums(line: Any, hits: tuple[str, ...]) -> Any:
     everyone = ibis.window(order_by=order, preceding=None, following=0)
     known_pool = line.pool.notnull()
     sums = {"pool_rows": _sum(line.rows, pool), "all_rows": _sum(line.rows, everyone)}
+    sums["pool_recent"] = _sum(line.recent, pool)
     for hit in hits:
         sums |= {f"pool_{hit}": _sum(line[hit], pool), f"all_{hit}": _sum(line[hit], everyone)}
     zero = ibis.literal(0, "int64")
@@ -102,21 +157,16 @@ def _sum(column: Any, window: Any) -> Any:
 def _shrunk(sums: Any, hit: str, member: Pooled) -> tuple[Any, Any]:
     overall = sums[f"all_{hit}"].cast("float64") / sums.all_rows.cast("float64").nullif(0.0)
     count = sums.pool_rows.cast("float64")
-    rate = (sums[f"pool_{hit}"].cast("float64") + member.strength * overall) / (count + float(member.strength))
-    return rate, count
+    mean = (sums[f"pool_{hit}"].cast("float64") + member.strength * overall) / (count + float(member.strength))
+    return mean if member.divisor == 1.0 else mean / member.divisor, sums.pool_recent.cast("float64")
 
 
 def _describe(name: str, member: Pooled, group: PooledGroup) -> list[FeatureInfo]:
-    what = f"{group.table} closed with the same {group.by.removesuffix('_id')}"
+    shared = group.by.removeprefix("previous_").removesuffix("_id").removesuffix("_rank")
+    en = f"{{value:,.0f}} {group.table.replace('_', ' ')} with the same {shared} in {RECENT_DAYS} days"
+    zh = f"{RECENT_DAYS} 天内同类 {{value:,.0f}} 个"
+    about = (group.name, group.description)
     return [
-        FeatureInfo(name, "number", "share", member.en, member.zh, group.name, group.description, member.direction),
-        FeatureInfo(
-            member.count,
-            "number",
-            "count",
-            f"{{value:,.0f}} {what}",
-            "同类已结案 {value:,.0f} 个",
-            group.name,
-            group.description,
-        ),
+        FeatureInfo(name, "number", member.unit, member.en, member.zh, *about, member.direction),
+        FeatureInfo(member.count, "number", "count", en, zh, *about),
     ]

@@ -11,7 +11,7 @@ from features.engine import Database, open_database
 from features.errors import DataError
 from features.tables import TABLES, CrmTables
 from features.targets import SpinePlan, Target, grid_dates, is_purchase, local_midnight
-from features.view import is_known
+from features.versions import is_known
 
 COLUMNS = ["entity_id", "as_of", "customer_id", "origin"]
 

@@ -8,6 +8,22 @@ from features.engine import Database
 from features.tables import TABLES
 
 
+def is_known(rows: Any, as_of: Any) -> Any:
+    """Whether this version of a row is what was known at `as_of`: `known_at < as_of <= known_until`."""
+    known = rows.known_at < as_of
+    if "known_until" in rows.columns:
+        known &= rows.known_until.isnull() | (as_of <= rows.known_until)
+    return known
+
+
+def was_known(rows: Any, as_of: Any) -> Any:
+    """Whether this version of a row was known before `as_of`, whatever became of it since."""
+    known = rows.known_at < as_of
+    if "known_until" in rows.columns:
+        known &= rows.known_until.isnull() | (rows.known_at < rows.known_until)
+    return known
+
+
 def first_versions(database: Database, name: str, at: str | None = None) -> Any:
     """Each row of a table once, as it was when it became known, and when it was deleted.
 

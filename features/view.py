@@ -6,7 +6,8 @@ so are their clocks. Of a row that ended, changed or moved to another customer t
 that held: `known_at < as_of <= known_until`; when a version ends is in no view.
 """
 
-from collections.abc import Callable, Collection, Iterable, Sequence
+from collections.abc import Callable, Collection, Iterable
+from types import MappingProxyType
 from typing import Any
 
 import ibis
@@ -14,16 +15,18 @@ import ibis
 from features.engine import Database, ibis_type
 from features.group import window_start
 from features.tables import TABLES, StoredTable
-from features.targets import is_purchase
-
-PREVIOUS = "previous_occurred_at"
-"""When the entity's row before this one occurred, among those known at `as_of` (null for its first).
-
-In orders: the purchase before, as returns are no part of a buying rhythm.
-"""
-
-STAGE_RANK = "stage_rank"
-"""Position of the stage in the config's order of stages, from 1 (null for an unlisted stage)."""
+from features.versions import is_known, was_known
+from features.view_columns import (
+    FAMILY,
+    PREVIOUS,
+    STAGE_RANK,
+    answer_columns,
+    contact_columns,
+    previous_purchase,
+    previous_touch,
+    previous_values,
+    stage_columns,
+)
 
 BOOKKEEPING = ("row", "as_of")
 
@@ -33,7 +36,24 @@ FUTURE = frozenset(
 """Columns that tell what became of a row later: a row that holds at `as_of` has not ended yet."""
 
 
-def view_schema(stored: StoredTable, windows: Iterable[int]) -> dict[str, str]:
+ADDED = MappingProxyType(
+    {
+        "stage_changes": {STAGE_RANK: "int64", f"previous_{STAGE_RANK}": "int64"},
+        "activities": {
+            "contact_seniority": "string",
+            "contact_is_decision_maker": "boolean",
+            "previous_outbound_at": "timestamp(6)",
+            "previous_inbound_at": "timestamp(6)",
+        },
+        "assessments": {"is_latest": "boolean", "previous_answer": "string"},
+    }
+)
+"""Columns that the view of a table has beside its own, with their types."""
+
+_ENTITIES = {"customer_id": ("customer", "customers"), "deal_id": ("deal", "deals")}
+
+
+def view_schema(stored: StoredTable, windows: Iterable[int], *, history: bool = False) -> dict[str, str]:
     """Columns a group may use: the table's own, canonical ones it lacks, and the view's additions.
 
     Neither those of `FUTURE` nor sensitive ones of the deployment's own; sensitive canonical ones are null.
@@ -46,18 +66,11 @@ def view_schema(stored: StoredTable, windows: Iterable[int]) -> dict[str, str]:
     canonical = {column: ibis_type(kind) for column, kind in TABLES[stored.name].columns.items()}
     own = {column: ibis_type(kind) for column, kind in stored.columns.items() if column not in stored.sensitive}
     visible = {column: kind for column, kind in (canonical | own).items() if column not in FUTURE}
-    schema = {"row": "int64", "as_of": "timestamp(6)", **visible, PREVIOUS: "timestamp(6)"}
-    if stored.name == "stage_changes":
-        schema[STAGE_RANK] = "int64"
+    schema = {"row": "int64", "as_of": "timestamp(6)", FAMILY: "string", **visible, PREVIOUS: "timestamp(6)"}
+    schema |= ADDED.get(stored.name, {})
+    if history:
+        schema |= {f"previous_{column}": kind for column, kind in visible.items()}
     return schema | {window_start(days): "timestamp(6)" for days in windows}
-
-
-def is_known(rows: Any, as_of: Any) -> Any:
-    """Whether this version of a row is what was known at `as_of`: `known_at < as_of <= known_until`."""
-    known = rows.known_at < as_of
-    if "known_until" in rows.columns:
-        known &= rows.known_until.isnull() | (as_of <= rows.known_until)
-    return known
 
 
 def as_of_view(
@@ -67,6 +80,9 @@ def as_of_view(
     by: str,
     windows: Collection[int] = (),
     within: int | None = None,
+    *,
+    history: bool = False,
+    wanted: Collection[str] = (),
 ) -> Any:
     """Rows of a table beside each snapshot, as they were known at its `as_of`.
 
@@ -74,38 +90,65 @@ def as_of_view(
     ----------
     database : Database
     spine : ibis Table
-        Columns row (int64), as_of and the key `by`.
+        Columns row (int64), as_of and the key `by`; for a family those of `features.family`.
     name : str
         Canonical table.
     by : str
-        Key that the table shares with the spine.
+        Key that the table shares with the spine; `parent_id` for the rows of a family.
     windows : collection of int
         Windows whose starts are wanted as columns.
     within : int, optional
         Only rows that occurred in `[as_of - within, as_of)`: a shortcut where no group looks further back.
+    history : bool
+        All versions known by then, not only the one that holds.
+    wanted : collection of str
+        Columns beyond the table's own that are asked for; others are not computed.
 
     Returns
     -------
     ibis Table
         `row`, `as_of`, the columns of the table that features may see (the engine reads those that
-        are used), `PREVIOUS`, `STAGE_RANK` for stage changes, and the starts of the windows.
+        are used), what is wanted, and the starts of the windows.
 
     """
     table = database.table(name)
     stored = database.tables.tables[name]
     time = TABLES[name].time
     starts = {window_start(days): spine.as_of - ibis.interval(days=days) for days in windows}
-    left = spine.select("row", "as_of", snapshot_key=spine[by], **starts)
-    conditions = [left.snapshot_key == table[by], is_known(table, left.as_of)]
+    family = spine[FAMILY] if FAMILY in spine.columns else ibis.null("string")
+    key = "customer_id" if by == "parent_id" else by
+    left = spine.select("row", "as_of", snapshot_key=spine[key], **{FAMILY: family}, **starts)
+    conditions = [_belongs(left, table, name, key), (was_known if history else is_known)(table, left.as_of)]
     if within is not None:
         conditions.append(table[time] >= left[window_start(within)])
     joined = left.join(table, conditions)
-    kept = {column: joined[column] for column in (*BOOKKEEPING, *starts)}
+    kept = {column: joined[column] for column in (*BOOKKEEPING, FAMILY, *starts)}
     kept |= visible_columns(joined, table.columns, stored, lambda clock: clock < joined.as_of)
-    kept[PREVIOUS] = _previous(joined, time)
-    if name == "stage_changes":
-        kept[STAGE_RANK] = _stage_rank(joined, database.tables.stages)
-    return joined.select(**kept)
+    return _with_additions(database, joined.select(**kept), name, history, wanted)
+
+
+def _belongs(left: Any, table: Any, name: str, key: str) -> Any:
+    """Condition: the row is one of the snapshot's key."""
+    if name == "assessments":
+        return (left.snapshot_key == table.entity_id) & table.entity.isin(_ENTITIES[key])
+    return left.snapshot_key == table[key]
+
+
+def _with_additions(database: Database, view: Any, name: str, history: bool, wanted: Collection[str]) -> Any:
+    """Add the columns that are made of several rows, or of another table: those that are wanted."""
+    if history:
+        return previous_values(view, TABLES[name], wanted)
+    if PREVIOUS in wanted:
+        view = previous_purchase(view, TABLES[name].time)
+    if name == "stage_changes" and {STAGE_RANK, f"previous_{STAGE_RANK}"} & {*wanted}:
+        view = stage_columns(view, database.tables.stages)
+    if name == "assessments" and {*ADDED[name]} & {*wanted}:
+        view = answer_columns(view)
+    if name == "activities":
+        view = previous_touch(view, wanted)
+        if {"contact_seniority", "contact_is_decision_maker"} & {*wanted}:
+            view = contact_columns(view, database)
+    return view
 
 
 def visible_columns(
@@ -138,14 +181,3 @@ def visible_columns(
         else:
             visible[column] = rows[column]
     return visible
-
-
-def _previous(joined: Any, time: str) -> Any:
-    counts = is_purchase(joined) if "quantity" in joined.columns else ibis.literal(True)
-    earlier = ibis.window(group_by=joined.row, order_by=joined[time], preceding=(None, 1))
-    return ibis.ifelse(counts, joined[time], ibis.null("timestamp(6)")).max().over(earlier)
-
-
-def _stage_rank(joined: Any, stages: Sequence[str]) -> Any:
-    ranks = [(stage, rank) for rank, stage in enumerate(stages, start=1)]
-    return joined.stage.cases(*ranks, else_=ibis.null("int64")) if ranks else ibis.null("int64")
