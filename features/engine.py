@@ -1,4 +1,4 @@
-"""The SQL engine behind the feature groups: DuckDB in-process, reached through Ibis."""
+"""The SQL engine behind the feature groups, reached through Ibis: DuckDB in-process, or Spark (`features.spark`)."""
 
 import tempfile
 import warnings
@@ -11,7 +11,7 @@ import ibis
 import pandas as pd
 import pyarrow as pa
 
-from features.tables import TABLES, CrmTables
+from features.tables import TABLES, CrmTables, Engine
 
 
 @dataclass(frozen=True)
@@ -25,7 +25,7 @@ class Database:
     def table(self, name: str) -> Any:
         """A stored table as an Ibis expression; canonical columns the deployment lacks are typed nulls."""
         if name not in self._views:
-            stored = self.connection.read_parquet(self.tables.path(name), table_name=f"stored_{name}")
+            stored = self._stored(name)
             absent = {
                 column: ibis.null(ibis_type(kind))
                 for column, kind in TABLES[name].columns.items()
@@ -33,6 +33,9 @@ class Database:
             }
             self._views[name] = stored.mutate(**absent) if absent else stored
         return self._views[name]
+
+    def _stored(self, name: str) -> Any:
+        return self.connection.read_parquet(self.tables.path(name), table_name=f"stored_{name}")
 
     def add(self, name: str, frame: pd.DataFrame) -> Any:
         """Put a frame into the engine as a table."""
@@ -71,8 +74,28 @@ def ibis_type(kind: str) -> str:
 
 
 @contextmanager
-def open_database(tables: CrmTables, *, threads: int | None = None, memory_limit: str = "6GB") -> Iterator[Database]:
-    """Open an engine over extracted tables; closed, with what it kept, at the end of the block."""
+def open_database(
+    tables: CrmTables, *, engine: Engine | None = None, threads: int | None = None, memory_limit: str = "6GB"
+) -> Iterator[Database]:
+    """Open an engine over extracted tables; closed, with what it kept, at the end of the block.
+
+    Parameters
+    ----------
+    tables : CrmTables
+    engine : {"duckdb", "spark"}, optional
+        Default: the one the tables were loaded for. Spark has settings of its own for what follows.
+    threads : int, optional
+        DuckDB: default all.
+    memory_limit : str
+        DuckDB.
+
+    """
+    if (engine or tables.engine) == "spark":
+        from features.spark import open_spark
+
+        with open_spark(tables) as database:
+            yield database
+        return
     with tempfile.TemporaryDirectory(prefix="leadsieve-") as spill:
         settings = {"temp_directory": spill, "memory_limit": memory_limit, "autoinstall_known_extensions": False}
         if threads:

@@ -13,6 +13,9 @@ from features.errors import DataError
 
 ColumnType = Literal["text", "time", "date", "money", "number", "integer", "flag"]
 
+Engine = Literal["duckdb", "spark"]
+"""What runs the feature groups."""
+
 DUCKDB_TYPES: Mapping[ColumnType, str] = MappingProxyType(
     {
         "text": "VARCHAR",
@@ -283,7 +286,7 @@ class StoredTable:
 
 @dataclass(frozen=True)
 class CrmTables:
-    """Extracted tables in a folder, as of `data_end` (UTC, naive)."""
+    """Extracted tables in a folder, as of `data_end` (UTC, naive), and the engine that reads them."""
 
     folder: Path
     data_end: datetime
@@ -292,6 +295,7 @@ class CrmTables:
     tables: Mapping[str, StoredTable]
     stages: tuple[str, ...] = ()
     questions: tuple[str, ...] = ()
+    engine: Engine = "duckdb"
 
     def path(self, name: str) -> Path:
         """Parquet file of a table; KeyError if the deployment has no such table."""
