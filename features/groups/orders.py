@@ -1,6 +1,15 @@
 """How the customer buys: recency, frequency, amount, rhythm, and the sums BG/NBD needs.
 
 Returns are rows with a negative quantity; they are never purchases.
+
+The statistics of BG/NBD are `orders_repeat_days` (frequency: purchase days after the first),
+`orders_days_first_to_last` (recency) and `orders_days_since_first` (T, which is the customer's tenure
+as a buyer, too).
+
+References
+----------
+Fader, P. S., Hardie, B. G. S., Lee, K. L. (2005). "Counting Your Customers" the Easy Way: An Alternative
+to the Pareto/NBD Model. Marketing Science 24(2), 275-284.
 """
 
 from typing import Any
@@ -131,6 +140,28 @@ def order_silence(features: Any) -> FeatureDict:
             "rate",
             "silent for {value:.1f} times the longest gap",
             "沉默时长为最长间隔的 {value:.1f} 倍",
+            direction={"churn": +1},
+        ),
+    }
+
+
+@derived(needs=("orders_days_since_last", "orders_gap_mean", "orders_gap_spread"))
+def order_regularity(features: Any) -> FeatureDict:
+    """How much gaps vary against their mean, and by how many such spreads the current pause exceeds the mean."""
+    return {
+        "orders_gap_variation": Feature(
+            ratio(features.orders_gap_spread, features.orders_gap_mean),
+            None,
+            "rate",
+            "gaps vary by {value:.0%} of the usual one",
+            "间隔波动为平时间隔的 {value:.0%}",
+        ),
+        "orders_silence_spreads": Feature(
+            ratio(features.orders_days_since_last - features.orders_gap_mean, features.orders_gap_spread),
+            None,
+            "rate",
+            "silent for the usual gap plus {value:.1f} times its spread",
+            "沉默时长超出平时间隔 {value:.1f} 个波动幅度",
             direction={"churn": +1},
         ),
     }
