@@ -20,8 +20,10 @@ from features.group import (
     Group,
     Key,
     PooledGroup,
+    Window,
     window_start,
 )
+from features.reductions import stays_within
 from features.tables import TABLES, CrmTables, StoredTable
 from features.view import ADDED, BOOKKEEPING, FUTURE, view_schema
 from features.view_columns import FAMILY, PREVIOUS, STAGE_RANK
@@ -32,6 +34,7 @@ class Pass:
     """One range join of the snapshots with one table, for all groups that read it by the same key.
 
     `names` come out; `wanted` are the columns that they use. `levels` are what groups with `each` are repeated for.
+    Rows that occurred more than `within` days before `as_of` are left out, where no feature takes or rests on them.
     """
 
     table: str
@@ -41,6 +44,7 @@ class Pass:
     names: frozenset[str]
     wanted: frozenset[str]
     levels: Mapping[str, tuple[str, ...]]
+    within: int | None
 
     @property
     def name(self) -> str:
@@ -51,11 +55,6 @@ class Pass:
     def windows(self) -> tuple[int, ...]:
         """All windows of the groups, in days."""
         return tuple(sorted({days for group in self.groups for days in group.windows}))
-
-    @property
-    def within(self) -> int | None:
-        """The widest window, if every group has windows: none looks further back then."""
-        return max(self.windows) if not self.history and all(group.windows for group in self.groups) else None
 
     def features(self, group: FeatureGroup, view: Any) -> dict[str, Feature]:
         """Features of one of the groups over the view, those that this deployment has."""
@@ -182,7 +181,26 @@ def _make_pass(tables: CrmTables, groups: Sequence[FeatureGroup], skipped: dict[
             else:
                 skipped[name] = _absent(stored, used - present)
     first = groups[0]
-    return Pass(stored.name, first.by, first.history, tuple(groups), frozenset(names), frozenset(wanted), levels)
+    within = _within(stored, groups, levels, wanted)
+    return Pass(
+        stored.name, first.by, first.history, tuple(groups), frozenset(names), frozenset(wanted), levels, within
+    )
+
+
+def _within(
+    stored: StoredTable, groups: Sequence[FeatureGroup], levels: Mapping[str, tuple[str, ...]], wanted: set[str]
+) -> int | None:
+    """Return the widest window, if no feature takes rows from before it, or a column that earlier rows tell."""
+    own = {*TABLES[stored.name].columns, *stored.columns, *BOOKKEEPING, FAMILY}
+    own |= {window_start(days) for group in groups for days in group.windows}
+    if groups[0].history or not wanted <= own:
+        return None
+    for group in groups:
+        view: Any = ibis.table(_schema(stored, group), name="view")
+        for value, days in _values(group, view, levels).values():
+            if days is None or not stays_within(value, Window(days, view, TABLES[stored.name].time).mask):
+                return None
+    return max(days for group in groups for days in group.windows)
 
 
 def _present(tables: CrmTables, group: FeatureGroup) -> set[str]:

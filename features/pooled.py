@@ -41,7 +41,7 @@ def pooled_features(database: Database, spine: Any, group: PooledGroup) -> tuple
     members = group.function(settled)
     settled = settled.mutate(**{f"hit_{i}": _whole(member.hit) for i, member in enumerate(members.values())})
     hits = tuple(name for name in settled.columns if name.startswith("hit_"))
-    left = spine.select("row", "as_of").left_join(_own_key(database, spine, group), "row")
+    left = spine.select("row", "as_of").left_join(own_key(database, spine, group), "row")
     none = {name: ibis.literal(0, "int64") for name in ("rows", "recent", *hits)}
     snapshots = left.select(row=left.row, pool=left.pool, time=left.as_of, is_event=0, **none)
     counted = settled.filter(*(settled[hit].notnull() for hit in hits))
@@ -55,7 +55,7 @@ def pooled_features(database: Database, spine: Any, group: PooledGroup) -> tuple
     return sums.filter(sums.is_event == 0).select(**columns), infos
 
 
-def _own_key(database: Database, spine: Any, group: PooledGroup) -> Any:
+def own_key(database: Database, spine: Any, group: PooledGroup) -> Any:
     """What each snapshot shares with the rows: `row` and `pool`."""
     if group.via:
         view = as_of_view(database, spine, group.via, "customer_id")
