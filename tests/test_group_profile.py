@@ -161,6 +161,7 @@ def test_the_parent_is_the_one_that_was_known_then(tmp_path: Path) -> None:
     ]
     moments = ["2024-01-01", "2024-01-20", "2024-02-01", "2024-02-02", "2024-03-02"]
     rows = [*(("C1", at) for at in moments), ("P1", "2024-03-02"), ("P2", "2024-03-02"), ("C4", "2024-03-02")]
+    rows += [("C3", "2024-01-20")]
     assert table_of(build(tables, FAMILY, rows), names) == [
         (1, 1, 500, 50_000, 0, 0, 500, 2),  # the parent grows exactly at as_of; C2 is the sister
         (1, 1, 600, 40_000, 0.2, -0.2, 600, 2),  # C3 becomes known exactly at as_of
@@ -170,6 +171,7 @@ def test_the_parent_is_the_one_that_was_known_then(tmp_path: Path) -> None:
         (0, 0, None, None, None, None, 600, 2),  # C2 and C3 are below it, not beside it
         (0, 0, None, None, None, None, 9000, 0),
         (1, 0, None, None, None, None, None, 1),
+        (None, None, None, None, None, None, None, 0),  # becomes known exactly at as_of
     ]
 
 

@@ -278,9 +278,10 @@ def parent_revenue(features: Any) -> FeatureDict:
 def siblings(features: Any) -> FeatureDict:
     """Other customers of the same parent; none without a parent."""
     others = features.family_subsidiaries_count - 1.0
+    none = ibis.ifelse(features.customers_parent_count == 0.0, 0.0, ibis.null("float64"))
     return {
         "customers_siblings_count": Feature(
-            ibis.ifelse(features.customers_parent_count > 0.0, others, others * 0.0),
+            ibis.ifelse(features.customers_parent_count > 0.0, others, none),
             None,
             "count",
             "{value:,.0f} sister companies",
