@@ -209,7 +209,7 @@ def test_results_leave_the_sums_when_their_row_ends(
     tables = stored_world(tmp_path, deals=SETTLED)
     for deal, (rows, hits) in (("D8", x), ("D9", y)):
         row = row_of(tables, deal, at, deal=True)
-        assert row["owner_deals_closed_count"] == rows
+        assert row["owner_deals_closed_count_365d"] == rows
         rate = np.nan if overall is None else (hits + 20 * overall) / (rows + 20)
         assert row["owner_deals_won_rate"] == pytest.approx(rate, nan_ok=True)
 
@@ -223,7 +223,7 @@ def test_a_row_that_ended_before_it_was_known_never_counts(tmp_path: Path) -> No
     """)  # fmt: skip
     for at in ("2024-02-25", "2024-03-05"):
         row = row_of(tables, "D8", at, deal=True)
-        assert (row["owner_deals_closed_count"], np.isnan(row["owner_deals_won_rate"])) == (0, True)
+        assert (row["owner_deals_closed_count_365d"], np.isnan(row["owner_deals_won_rate"])) == (0, True)
     assert "D1" not in set(build_spine(tables, CONVERSION, SpinePlan("week", ages_days=(0, 7)))["entity_id"])
 
 
@@ -250,7 +250,7 @@ def test_a_deal_that_became_known_after_it_closed_counts_from_then(tmp_path: Pat
         D1       2024-02-01  2024-03-10  -            X         2024-03-01  won
         D8       2024-02-01  2024-02-01  -            X         -           -
     """)  # fmt: skip
-    found = [row_of(tables, "D8", at, deal=True)["owner_deals_closed_count"] for at in ("2024-03-10", "2024-03-11")]
+    found = [row_of(tables, "D8", at, deal=True)["owner_deals_closed_count_365d"] for at in ("2024-03-10", "2024-03-11")]
     assert found == [0, 1]
 
 

@@ -195,13 +195,13 @@ def test_results_of_an_owner_count_from_when_they_were_known_and_shrink_to_the_o
         D5       2024-02-01  C1           fair    Z         100     -           -
     """)  # fmt: skip
     before = snapshot(tables, "D4", "2024-03-05", "C1", "deals")  # D2 and D3 settle exactly then: unseen
-    assert before["owner_deals_closed_count"] == 1
+    assert before["owner_deals_closed_count_365d"] == 1
     assert before["owner_deals_won_rate"] == pytest.approx((1 + 20 * 1.0) / (1 + 20))
     after = snapshot(tables, "D4", "2024-03-06", "C1", "deals")
-    assert after["owner_deals_closed_count"] == 2
+    assert after["owner_deals_closed_count_365d"] == 2
     assert after["owner_deals_won_rate"] == pytest.approx((1 + 20 / 3) / (2 + 20))
     stranger = snapshot(tables, "D5", "2024-03-06", "C1", "deals")
-    assert (stranger["owner_deals_closed_count"], stranger["owner_deals_won_rate"]) == (0, pytest.approx(1 / 3))
+    assert (stranger["owner_deals_closed_count_365d"], stranger["owner_deals_won_rate"]) == (0, pytest.approx(1 / 3))
 
 
 def test_purchase_days_gaps_and_returns_by_hand(tmp_path: Path) -> None:
