@@ -102,7 +102,7 @@ def as_of_view(
     history : bool
         All versions known by then, not only the one that holds.
     wanted : collection of str
-        Columns beyond the table's own that are asked for; others are not computed.
+        Columns beyond the table's own that are asked for; others are not computed, and null.
 
     Returns
     -------
@@ -124,7 +124,10 @@ def as_of_view(
     joined = left.join(table, conditions)
     kept = {column: joined[column] for column in (*BOOKKEEPING, FAMILY, *starts)}
     kept |= visible_columns(joined, table.columns, stored, lambda clock: clock < joined.as_of)
-    return _with_additions(database, joined.select(**kept), name, history, wanted)
+    view = _with_additions(database, joined.select(**kept), name, history, wanted)
+    schema = view_schema(stored, windows, history=history)
+    absent = {column: ibis.null(kind) for column, kind in schema.items() if column not in view.columns}
+    return view.mutate(**absent) if absent else view
 
 
 def _belongs(left: Any, table: Any, name: str, key: str) -> Any:

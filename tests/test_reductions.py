@@ -86,6 +86,20 @@ def test_older_rows_are_left_out_where_every_feature_asks_for_rows_of_its_window
     assert (alone.within, beside.within) == (90, None)
 
 
+@feature_group("invoices", history=True)
+def changes(invoices: Any) -> dict[str, Feature]:
+    return {
+        "amounts": count((invoices.amount != invoices.previous_amount).sum()),
+        "dues": count((invoices.due_at != invoices.previous_due_at).sum()),  # this deployment has no `due_at`
+    }
+
+
+def test_a_feature_is_built_beside_one_whose_added_column_cannot_be_made_here(tables: CrmTables) -> None:
+    spine = pd.DataFrame({"entity_id": ["C1"], "as_of": ["2024-07-01"], "customer_id": ["C1"]})
+    built = build_features(tables, spine, (changes,), "customers")
+    assert (built.columns, dict(built.skipped)) == (["amounts"], {"dues": "table 'invoices' has no column 'due_at'"})
+
+
 def test_a_row_counts_where_a_reduction_takes_it(tables: CrmTables) -> None:
     three = {"place": [1, 2, 3], "amount": [10, None, 30], "is_late": [True, True, False], "as_of": [9, 9, 9]}
     with open_database(tables) as database:
