@@ -60,14 +60,14 @@ def stays_within(value: Any, mask: Any) -> bool:
 
 
 def _reductions(value: Any) -> list[Any]:
-    """Return the reductions that take rows, not only the bookkeeping that is the same in every row of a snapshot."""
-    taking = []
-    for one in value.op().find(ops.Reduction):
-        fields = {field.name for field in one.find(ops.Field)}
-        same_everywhere = bool(fields) and all(name in BOOKKEEPING or name.startswith("as_of") for name in fields)
-        if not same_everywhere:
-            taking.append(one)
-    return taking
+    """Return the reductions that take rows: all but `as_of.max()` and its like, the same in every row of a snapshot."""
+    return [one for one in value.op().find(ops.Reduction) if not _is_bookkeeping(one)]
+
+
+def _is_bookkeeping(reduction: Any) -> bool:
+    fields = {field.name for field in reduction.find(ops.Field)}
+    is_same = all(name in BOOKKEEPING or name.startswith("as_of_minus_") for name in fields)
+    return isinstance(reduction, ops.Max | ops.Min) and bool(fields) and is_same
 
 
 def _demands(reduction: Any) -> Iterator[Any]:

@@ -111,6 +111,7 @@ def test_a_row_counts_where_a_reduction_takes_it(tables: CrmTables) -> None:
             "where": (rows.amount.sum(where=rows.is_late), [True, False, False]),
             "not": (rows.count(where=~rows.is_late), [False, False, True]),
             "all": (rows.count(), [True, True, True]),
+            "rows": (rows.as_of.count(), [True, True, True]),
             "now": (rows.as_of.max(), [False, False, False]),  # the same whatever rows there are
             "two": (rows.amount.max(where=rows.is_late) / rows.is_late.sum(), [True, True, False]),
         }

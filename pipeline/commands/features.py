@@ -1,15 +1,13 @@
 """`leadsieve features`: what features there are, and what one entity's were at a date."""
 
-import difflib
 from datetime import UTC, datetime
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
 from rich.table import Table
 from rich.text import Text
 
 from pipeline.commands.options import ConfigOption, JsonOption, answer, print_json
-from pipeline.errors import ConfigError
 
 app = typer.Typer(help="List and describe features, or show one entity's at a date.", no_args_is_help=True)
 
@@ -47,13 +45,11 @@ def list_features(config: ConfigOption, target: TargetOption = None, as_json: Js
 @app.command()
 def describe(name: str, config: ConfigOption, target: TargetOption = None, as_json: JsonOption = False) -> None:
     """Describe one feature: what it means, its unit, and how it reads in a reason."""
-    from pipeline.explore import describe_features
+    from pipeline.explore import check_feature, describe_features
 
-    features = {info["name"]: info for info in describe_features(config, target)["features"]}
-    if name not in features:
-        near = difflib.get_close_matches(name, list(features), n=1)
-        hint = f"Did you mean '{near[0]}'?" if near else "See `leadsieve features list`."
-        raise ConfigError(f"There is no feature '{name}' in this deployment. {hint}")
+    described = describe_features(config, target)
+    features = {info["name"]: info for info in described["features"]}
+    check_feature(name, list(features), described["skipped"])
     if as_json:
         print_json(features[name])
         return
@@ -71,22 +67,63 @@ def show(
             "--at", parser=_parse_moment, metavar="TIME", help="As of when (UTC); default: the end of the data."
         ),
     ] = None,
+    feature: Annotated[str | None, typer.Option("--feature", help="Only this one, and the rows behind it.")] = None,
     target: TargetOption = None,
     as_json: JsonOption = False,
 ) -> None:
-    """Show every feature of one entity as it was known at a date: the values that models and reasons see."""
+    """Show every feature of one entity as it was known at a date, or one feature and the rows behind it."""
     from pipeline.explore import show_features
 
-    shown = show_features(config, entity, at, target)
+    shown = show_features(config, entity, at, target, feature)
     if as_json:
         print_json(shown)
         return
     answer.print(f"{shown['entity_id']} as of {shown['as_of']} ({shown['target']})", markup=False)
+    _print_features(shown["features"])
+    if feature:
+        _print_behind(shown["behind"])
+
+
+def _print_features(features: list[dict[str, Any]]) -> None:
     table = Table("feature", "value", "in words", box=None)
-    for row in shown["features"]:
-        value = row["value"]
-        text = "" if value is None else str(value)
-        if isinstance(value, float):
-            text = f"{value:,.0f}" if abs(value) >= 1000 else f"{value:.4g}"
-        table.add_row(row["name"], Text(text), Text(row["en"] or ""))
+    for row in features:
+        table.add_row(row["name"], Text(_short(row["value"])), Text(row["en"] or ""))
     answer.print(table)
+
+
+def _short(value: Any) -> str:
+    """Return a value as a cell shows it."""
+    if isinstance(value, bool):
+        return "yes" if value else ""
+    if isinstance(value, float):
+        return f"{value:,.0f}" if abs(value) >= 1000 else f"{value:.4g}"
+    return "" if value is None else str(value)
+
+
+def _print_behind(behind: dict[str, Any]) -> None:
+    """Print the rows of a feature, or the features that it is computed from."""
+    if behind["kind"] == "rows":
+        _print_rows(behind)
+    elif behind["kind"] == "features":
+        answer.print("computed from:")
+        _print_features(behind["needs"])
+    else:
+        owner = f"{behind['of']}.{behind['by']}"
+        answer.print(f"computed from all {behind['table']} that share {owner} = {behind['value']}:", markup=False)
+        _print_features(behind["features"])
+
+
+def _print_rows(behind: dict[str, Any]) -> None:
+    days, what = behind["window_days"], "versions" if behind["history"] else "rows"
+    inside = "" if days is None else f", {behind['in_window']:,} of them in its {days} days"
+    answer.print(
+        f"{what} of {behind['table']} by {behind['by']}: {behind['known']:,} known{inside}; {behind['counted']:,} count"
+    )
+    if not behind["rows"]:
+        return
+    table = Table(*behind["rows"][0], box=None)
+    for row in behind["rows"]:
+        table.add_row(*(Text(_short(value)) for value in row.values()))
+    answer.print(table)
+    if behind["more"]:
+        answer.print(f"and {behind['more']:,} older ones")
