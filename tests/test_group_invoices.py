@@ -36,7 +36,8 @@ INVOICES = """
     I10         C1           80      2024-04-01   2024-04-15  -            2024-05-01  2024-04-28  2024-04-28        -           # 3 days early
     I11         C2           500     2024-05-01   2024-05-01  -            2024-06-15  -           -                 2024-06-01  # write-off known at as_of: open, not yet due
     I12         C3           40      2024-01-01   2024-01-01  -            -           -           -                 -           # without a due time: open, never overdue
-    I13         C4           90      2024-04-01   2024-04-01  -            2024-05-02  2024-06-10  2024-05-20        -           # a payment announced for later is none yet
+    I13         C4           90      2024-04-01   2024-04-01  -            2024-05-02  2024-06-01  2024-05-20        -           # a payment announced for as_of: none yet
+    I14         C5           90      2024-04-01   2024-04-01  -            2024-05-02  2024-04-27  2024-04-27        -           # only ever paid early: 5 days
 """  # noqa: E501  (one row per line)
 
 
@@ -51,7 +52,16 @@ def rows(tmp_path_factory: pytest.TempPathFactory) -> pd.DataFrame:
     """All snapshots of the world in one build, by (entity_id, as_of)."""
     tables = stored_world(tmp_path_factory.mktemp("invoices"), invoices=INVOICES)
     corrections = [("C1", "2024-04-15"), ("C1", "2024-04-15 00:00:00.000001")]
-    snapshots = [*corrections, ("C1", NOW), ("C1", "2024-06-02"), ("C2", NOW), ("C3", NOW), ("C4", NOW), ("C9", NOW)]
+    snapshots = [
+        *corrections,
+        ("C1", NOW),
+        ("C1", "2024-06-02"),
+        ("C2", NOW),
+        ("C3", NOW),
+        ("C4", NOW),
+        ("C5", NOW),
+        ("C9", NOW),
+    ]
     return build(tables, *snapshots).frame.set_index(["entity_id", "as_of"])
 
 
@@ -122,9 +132,15 @@ def test_an_invoice_without_a_due_time_is_open_and_never_overdue(rows: pd.DataFr
     assert row[["invoices_on_time_share", "invoices_delay_mean"]].isna().all()
 
 
-def test_a_payment_that_is_announced_for_later_is_none_yet(rows: pd.DataFrame) -> None:
+def test_a_payment_that_is_announced_ahead_is_none_yet(rows: pd.DataFrame) -> None:
     row = row_of(rows, "C4")
     assert row[["invoices_overdue_amount", "invoices_on_time_share", "invoices_delay_mean"]].tolist() == [90, 0, 30]
+
+
+def test_who_only_pays_early_was_never_late(rows: pd.DataFrame) -> None:
+    row = row_of(rows, "C5")
+    names = ["invoices_on_time_share", "invoices_delay_mean", "invoices_delay_max", "invoices_delay_mean_90d"]
+    assert row[names].tolist() == [1, -5, 0, -5]
 
 
 def test_without_invoices_counts_and_amounts_are_zero_and_the_rest_is_unknown(rows: pd.DataFrame) -> None:

@@ -34,6 +34,7 @@ SUBSCRIPTIONS = """
     S8               C2           2023-06-01   2024-02-01  -            70   -           -           -           # so this is no upgrade
     S9               C2           2022-01-01   2022-01-01  -            15   2023-01-01  2023-12-01  2023-12-01  # ended 183 days before
     S10              C3           2024-01-01   2024-01-01  -            10   2024-06-01  2024-07-01  2024-05-01  # an end announced for later: live; renews on the day of as_of
+    S11              C4           2024-01-01   2024-01-01  -            10   -           2024-06-01  2024-05-01  # an end announced for as_of: still live
 """  # noqa: E501  (one version per line)
 
 
@@ -54,7 +55,7 @@ def build(tables: CrmTables, *snapshots: tuple[str, str]) -> FeatureFrame:
 def rows(tmp_path_factory: pytest.TempPathFactory) -> pd.DataFrame:
     """All snapshots of the world in one build, by (entity_id, as_of), without the prefix of the names."""
     snapshots = [("C1", NOW), ("C1", "2024-06-02"), ("C1", "2024-01-10"), ("C2", NOW), ("C9", NOW)]
-    renewals = [("C3", NOW), ("C3", "2024-06-01 18:00:00"), ("C3", "2024-06-02")]
+    renewals = [("C3", NOW), ("C3", "2024-06-01 18:00:00"), ("C3", "2024-06-02"), ("C4", NOW)]
     frame = build(world(tmp_path_factory.mktemp("subscriptions")), *snapshots, *renewals).frame
     return frame.set_index(["entity_id", "as_of"]).rename(columns=lambda name: name.removeprefix("subscriptions_"))
 
@@ -138,6 +139,7 @@ def test_a_renewal_is_due_until_the_end_of_its_day_and_an_end_announced_for_late
     assert [row_of(rows, "C3", at)["live_count"] for at in moments] == [1, 1, 1]
     assert [row_of(rows, "C3", at)["days_to_renewal"] for at in moments[:2]] == [0, 0]
     assert pd.isna(row_of(rows, "C3", moments[2])["days_to_renewal"])
+    assert row_of(rows, "C4")[["live_count", "ended_count", "ended_mrr_90d"]].tolist() == [1, 0, 0]
 
 
 def test_without_subscriptions_counts_and_amounts_are_zero_and_the_rest_is_unknown(rows: pd.DataFrame) -> None:

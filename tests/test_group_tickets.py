@@ -25,7 +25,7 @@ TICKETS = """
     T8         C1           2024-05-02   2024-05-02  2024-05-20   question   low       -           -                   -    # corrected on 20 May: critical, not low
     T8         C1           2024-05-02   2024-05-20  -            question   critical  -           -                   -
     T9         C1           2024-05-25   2024-05-25  -            question   low       2024-05-26  2024-05-26          3    # closed after 1 day
-    T10        C2           2024-04-01   2024-04-01  -            question   low       2024-07-01  2024-05-01          4    # a closing announced for later is none yet
+    T10        C2           2024-04-01   2024-04-01  -            question   low       2024-06-01  2024-05-01          4    # a closing announced for as_of: none yet
     T11        C3           2024-04-01   2024-04-01  -            question   low       2024-04-03  2024-04-03          1e30 # on no scale: no answer
 """  # noqa: E501  (one row per line)
 ORDERS = """

@@ -22,13 +22,16 @@ class _Payment:
 
     invoices: Any
 
+    def _has_come(self, time: Any) -> Any:
+        return (time < self.invoices.as_of).fill_null(False)
+
     @property
     def is_paid(self) -> Any:
-        return (self.invoices.paid_at < self.invoices.as_of).fill_null(False)
+        return self._has_come(self.invoices.paid_at)
 
     @property
     def is_written_off(self) -> Any:
-        return (self.invoices.written_off_at < self.invoices.as_of).fill_null(False)
+        return self._has_come(self.invoices.written_off_at)
 
     @property
     def is_open(self) -> Any:
@@ -36,7 +39,7 @@ class _Payment:
 
     @property
     def is_due(self) -> Any:
-        return (self.invoices.due_at < self.invoices.as_of).fill_null(False)
+        return self._has_come(self.invoices.due_at)
 
     @property
     def is_overdue(self) -> Any:
