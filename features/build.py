@@ -1,31 +1,15 @@
 """From a spine to a feature frame: the same function for training, scoring and exploring."""
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
-from typing import Any
+from dataclasses import dataclass
 
-import ibis
 import pandas as pd
 
-from features.engine import Database, open_database
+from features.engine import open_database
 from features.errors import DataError
-from features.family import find_families
-from features.group import (
-    AS_OF_LOCAL,
-    DerivedGroup,
-    Entity,
-    Feature,
-    FeatureGroup,
-    FeatureInfo,
-    Group,
-    PooledGroup,
-)
-from features.plan import Pass, plan_passes
-from features.pooled import pooled_features
+from features.group import AS_OF_LOCAL, Entity, FeatureInfo, Group
+from features.program import SPINE, SPINE_KEY, write_program
 from features.tables import CrmTables
-from features.view import as_of_view
-
-SPINE_KEY = ["entity_id", "as_of"]
 
 
 @dataclass(frozen=True)
@@ -45,17 +29,6 @@ class FeatureFrame:
     def columns(self) -> list[str]:
         """Names of the features."""
         return [info.name for info in self.infos]
-
-
-@dataclass(frozen=True)
-class _Part:
-    """Features that come out of one pass: an expression keyed by `row`, and what fills its gaps."""
-
-    name: str
-    expression: Any
-    infos: Sequence[FeatureInfo]
-    empty: Mapping[str, float | str | None] = field(default_factory=dict)
-    by: str | None = None
 
 
 def build_features(tables: CrmTables, spine: pd.DataFrame, catalog: Sequence[Group], entity: Entity) -> FeatureFrame:
@@ -83,27 +56,12 @@ def build_features(tables: CrmTables, spine: pd.DataFrame, catalog: Sequence[Gro
         If the spine has duplicates, or a group uses a column or window in a way it cannot.
 
     """
-    passes, skipped = plan_passes(tables, catalog, entity)
+    rows = _numbered(spine, entity, tables.time_zone)
     with open_database(tables) as database:
-        spine_rows = database.add("spine", _numbered(spine, entity, tables.time_zone))
-        families = find_families(database, spine_rows) if any(one.by == "parent_id" for one in passes) else None
-        parts = [_reduce(database, spine_rows, families, one) for one in passes]
-        parts += [
-            _Part(f"pooled_{group.name}", *pooled_features(database, spine_rows, group))
-            for group in catalog
-            if isinstance(group, PooledGroup) and group.name not in skipped
-        ]
-        infos = [info for part in parts for info in part.infos]
-        _check_names(infos)
-        snapshots = _join(database, spine_rows, parts)
-        for group in catalog:
-            if isinstance(group, DerivedGroup):
-                snapshots = _derive(snapshots, group, infos, skipped)
-        _check_names(infos)
-        order = {group.name: place for place, group in enumerate(catalog)}
-        infos.sort(key=lambda info: order[info.group])
-        frame = database.frame(snapshots.select(*SPINE_KEY, *(info.name for info in infos)).order_by(SPINE_KEY))
-    return FeatureFrame(frame, tuple(infos), skipped)
+        program = write_program(tables, catalog, entity, database.dialect)
+        database.add(SPINE, rows)
+        frame = program.run(database)
+    return FeatureFrame(frame, program.infos, dict(program.skipped))
 
 
 def _numbered(spine: pd.DataFrame, entity: Entity, zone: str) -> pd.DataFrame:
@@ -124,97 +82,3 @@ def _numbered(spine: pd.DataFrame, entity: Entity, zone: str) -> pd.DataFrame:
     if entity == "deals":
         rows["deal_id"] = rows["entity_id"]
     return rows
-
-
-def _check_names(infos: Sequence[FeatureInfo]) -> None:
-    """Check that names are unique and that phrases can be filled in."""
-    seen: dict[str, str] = {}
-    for info in infos:
-        if info.name in seen:
-            raise DataError(
-                f"Feature '{info.name}' is in group '{seen[info.name]}' and in group '{info.group}'. Rename one."
-            )
-        seen[info.name] = info.group
-        try:
-            info.en.format(value=1.0 if info.kind == "number" else "x")
-            info.zh.format(value=1.0 if info.kind == "number" else "x")
-        except (LookupError, ValueError) as error:
-            raise DataError(
-                f"Feature '{info.name}' of group '{info.group}' has a phrase that cannot be filled in "
-                f"({type(error).__name__}: {error}). Use {{value}}, and only that."
-            ) from None
-
-
-def _reduce(database: Database, spine: Any, families: tuple[Any, Any] | None, one: Pass) -> _Part:
-    """Run one pass over one table: all its features at once."""
-    whose = families[1] if families and one.by == "parent_id" else spine
-    view = as_of_view(
-        database, whose, one.table, one.by, one.windows, one.within, history=one.history, wanted=one.wanted
-    )
-    values, infos, empty = {}, [], {}
-    for group in one.groups:
-        for name, feature in one.features(group, view).items():
-            values[name] = _plain(name, feature.value)
-            infos.append(_info(name, feature, group))
-            empty[name] = feature.empty
-    reduced = view.group_by("row").agg(**values)
-    if families and one.by == "parent_id":
-        of_families = database.keep(f"{one.name}_families", reduced.rename(family_row="row"))
-        reduced = families[0].join(of_families, "family_row").drop("family_row")
-    return _Part(one.name, reduced, infos, empty, "customer_id" if one.by == "parent_id" else one.by)
-
-
-def _plain(name: str, value: Any) -> Any:
-    """Cast a feature to one of the two types that leave the engine."""
-    kind = value.type()
-    if kind.is_string():
-        return value
-    if kind.is_numeric() or kind.is_boolean():
-        return value.cast("float64")
-    raise DataError(f"Feature '{name}' is a {kind}. Make it a number or a text, for example days before as_of.")
-
-
-def _info(name: str, feature: Feature, group: FeatureGroup | DerivedGroup) -> FeatureInfo:
-    return FeatureInfo(
-        name,
-        "text" if feature.value.type().is_string() else "number",
-        feature.unit,
-        feature.en,
-        feature.zh,
-        group.name,
-        group.description,
-        feature.direction,
-    )
-
-
-def _join(database: Database, spine: Any, parts: Sequence[_Part]) -> Any:
-    """Put the parts beside the snapshots: without rows the empty value, without the key null."""
-    joined = spine
-    for part in parts:
-        kept = database.keep(part.name, part.expression)
-        joined = joined.left_join(kept, spine.row == kept.row, rname=f"{{name}}_{part.name}")
-    filled = {}
-    for part in parts:
-        for info in part.infos:
-            value = joined[info.name]
-            empty = part.empty.get(info.name)
-            if empty is not None and part.by is not None:
-                has_key = joined[part.by].notnull()
-                value = ibis.ifelse(has_key, value.fill_null(empty), ibis.null(value.type()))
-            filled[info.name] = value
-    return joined.select(*SPINE_KEY, AS_OF_LOCAL, **filled)
-
-
-def _derive(snapshots: Any, group: DerivedGroup, infos: list[FeatureInfo], skipped: dict[str, str]) -> Any:
-    """Add row-wise features, when all they need is there."""
-    built = {info.name for info in infos}
-    absent = [name for name in group.needs if name not in built]
-    if absent:
-        skipped[group.name] = f"feature '{absent[0]}' is not there"
-        return snapshots
-    values = {}
-    for name, feature in group.function(snapshots).items():
-        value = _plain(name, feature.value)
-        values[name] = value if feature.empty is None else value.fill_null(feature.empty)
-        infos.append(_info(name, feature, group))
-    return snapshots.mutate(**values)

@@ -22,6 +22,11 @@ class Database:
     tables: CrmTables
     _views: dict[str, Any] = field(default_factory=dict)
 
+    @property
+    def dialect(self) -> str:
+        """What Ibis calls the language of statements."""
+        return "duckdb"
+
     def table(self, name: str) -> Any:
         """A stored table as an Ibis expression; canonical columns the deployment lacks are typed nulls."""
         if name not in self._views:
@@ -47,14 +52,26 @@ class Database:
         """Run an expression and keep its rows in the engine."""
         return self.connection.create_table(name, expression, temp=True, overwrite=True)
 
+    def run(self, name: str, statement: str) -> None:
+        """Keep the rows of a statement in the engine."""
+        self.connection.raw_sql(f'CREATE OR REPLACE TEMP TABLE "{name}" AS {statement}')
+
+    def fetch(self, statement: str, schema: Any) -> pd.DataFrame:
+        """Run a statement and bring its rows out, typed as an Ibis schema says."""
+        return _to_pandas(self.connection.con.sql(statement).to_arrow_table(), schema)
+
     def frame(self, expression: Any) -> pd.DataFrame:
         """Run an expression and bring its rows out."""
-        frame: pd.DataFrame = self.connection.to_pyarrow(expression).to_pandas()
-        return frame
+        return _to_pandas(self.connection.to_pyarrow(expression), expression.schema())
 
     def value(self, expression: Any) -> Any:
         """Run an expression that is a single value."""
         return self.connection.to_pyarrow(expression).as_py()
+
+
+def _to_pandas(rows: pa.Table, schema: Any) -> pd.DataFrame:
+    frame: pd.DataFrame = rows.cast(schema.to_pyarrow()).to_pandas()
+    return frame
 
 
 _IBIS_TYPES = {

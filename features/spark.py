@@ -2,10 +2,12 @@
 
 import os
 import shutil
+import sys
 import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
+from importlib import import_module
 from typing import Any
 
 import ibis
@@ -59,6 +61,22 @@ class SparkDatabase(Database):
         self._kept.append(rows)
         return self._view(name, rows)
 
+    @property
+    def dialect(self) -> str:
+        """What Ibis calls the language of statements."""
+        return "pyspark"
+
+    def run(self, name: str, statement: str) -> None:
+        """Keep the rows of a statement in the engine, once somebody asks for them."""
+        rows = self.session.sql(statement).persist()
+        self._kept.append(rows)
+        rows.createOrReplaceTempView(name)
+
+    def fetch(self, statement: str, schema: Any) -> pd.DataFrame:
+        """Run a statement and bring its rows out, typed as an Ibis schema says."""
+        frame: pd.DataFrame = self.session.sql(statement).toArrow().cast(schema.to_pyarrow()).to_pandas()
+        return frame
+
     def frame(self, expression: Any) -> pd.DataFrame:
         """Run an expression and bring its rows out."""
         frame: pd.DataFrame = self._arrow(expression).to_pandas()
@@ -84,8 +102,11 @@ class SparkDatabase(Database):
         return self.session.sql(self.connection.compile(expression))
 
     def _view(self, name: str, rows: Any) -> Any:
+        """Name rows; their times have microseconds, which Ibis does not know of Spark's."""
         rows.createOrReplaceTempView(name)
-        return self.connection.table(name)
+        table = self.connection.table(name).op()
+        exact = {c: ibis.dtype("timestamp(6)") if kind.is_timestamp() else kind for c, kind in table.schema.items()}
+        return table.copy(schema=ibis.schema(exact)).to_expr()
 
 
 @contextmanager
@@ -110,30 +131,32 @@ def make_session() -> Any:
 
     """
     try:
-        from pyspark import SparkConf, SparkContext
-        from pyspark.sql import SparkSession
+        core, sql = import_module("pyspark"), import_module("pyspark.sql")
     except ImportError:
         raise DataError(
             "Engine 'spark': PySpark is not installed. Install the extra (pip install 'leadsieve[spark]'), or set "
             "`engine: duckdb`."
         ) from None
-    if SparkSession.getActiveSession() is None and not _has_java():
+    if sql.SparkSession.getActiveSession() is None and not has_java():
         raise DataError(
             "Engine 'spark': neither JAVA_HOME nor PATH has Java, expected 17 or later. Install it (Debian: apt-get "
             "install default-jre-headless), or set `engine: duckdb`."
         )
-    SparkContext._ensure_initialized()  # from here on SparkConf knows spark-submit's arguments and spark-defaults.conf
-    conf = SparkConf().setIfMissing("spark.master", LOCAL).set("spark.ui.showConsoleProgress", "false")
+    core.SparkContext._ensure_initialized()  # starts Java, so that SparkConf knows what Spark is configured with
+    conf = core.SparkConf().setIfMissing("spark.master", LOCAL).set("spark.ui.showConsoleProgress", "false")
     is_local = str(conf.get("spark.master")).startswith("local")
     for key, value in (_DEFAULTS | (_LOCAL_DEFAULTS if is_local else {})).items():
         conf.setIfMissing(key, value)
-    session = SparkSession.builder.config(conf=conf).getOrCreate().newSession()
+    if is_local:
+        os.environ.setdefault("PYSPARK_PYTHON", sys.executable)  # else what PATH calls python3, with other packages
+    session = sql.SparkSession.builder.config(conf=conf).getOrCreate().newSession()
     for key, value in _SQL.items():
         session.conf.set(key, value)
     return session
 
 
-def _has_java() -> bool:
+def has_java() -> bool:
+    """Whether Spark would find Java on this machine."""
     return "JAVA_HOME" in os.environ or shutil.which("java") is not None
 
 

@@ -111,17 +111,17 @@ def test_derived_features_come_from_built_ones_and_keep_the_order_of_the_catalog
 
 
 def test_a_pooled_group_of_a_column_that_is_not_there_is_skipped(tmp_path: Path) -> None:
-    @pooled_group("deals", by="region", at="closed_at")
-    def region_results(deals: Any) -> dict[str, Pooled]:
-        return {"region_rate": Pooled(deals.outcome == "won", 20, "region_count", "{value}", "{value}")}
+    @pooled_group("deals", by="plant", at="closed_at")
+    def plant_results(deals: Any) -> dict[str, Pooled]:
+        return {"plant_rate": Pooled(deals.outcome == "won", 20, "plant_count", "{value}", "{value}")}
 
     tables = make_tables(tmp_path, deals="""
         deal_id  created_at  closed_at   outcome
         D1       2024-02-01  2024-03-01  won
     """)  # fmt: skip
     spine = pd.DataFrame({"entity_id": ["D1"], "as_of": [pd.Timestamp("2024-02-15")], "customer_id": [None]})
-    built = build_features(tables, spine, [region_results, *CATALOG], "deals")
-    assert built.skipped["region_results"] == "table 'deals' has no column 'region'"
+    built = build_features(tables, spine, [plant_results, *CATALOG], "deals")
+    assert built.skipped["plant_results"] == "table 'deals' has no column 'plant'"
 
 
 def test_the_catalog_names_every_feature_once_and_describes_it(tmp_path: Path) -> None:
