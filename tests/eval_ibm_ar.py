@@ -8,8 +8,8 @@ settlement columns are only known afterwards and stay out.
 Three sets of columns are compared: the invoice's own; beside them two of the shipped features; and beside these
 one group on a column of this deployment's own, the share of earlier invoices that went out without paper. (Without
 paper a customer pays about a week earlier, so a mean delay says something else after a customer has switched.) The
-sets are measured on four blocks of the older invoices, too, where they were chosen. Exit code 1 when the AUC of the
-last set on the newest quarter is below the bar. LEADSIEVE_DATA names the folder with the data set (default:
+sets are measured on four blocks of the older invoices, too. Exit code 1 when the AUC of the last set on the newest
+quarter is below the bar; the shipped features alone are below it there. LEADSIEVE_DATA names the folder with the data set (default:
 ../shared/data).
 """
 
