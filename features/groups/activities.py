@@ -121,6 +121,7 @@ def _replies(activities: Any, window: Window, prefix: str) -> FeatureDict:
 
 def _meetings(activities: Any, window: Window, prefix: str) -> FeatureDict:
     meeting = (activities.kind == "meeting") & window.mask
+    senior = ibis.ifelse(meeting, is_senior(activities.contact_seniority), False)  # reads the text of meetings only
     return {
         f"{prefix}_meeting_decision_maker_count_{window}": Feature(
             (meeting & activities.contact_is_decision_maker).sum(),
@@ -130,7 +131,7 @@ def _meetings(activities: Any, window: Window, prefix: str) -> FeatureDict:
             f"{window.days} 天内与决策人会面 {{value:,.0f}} 次",
         ),
         f"{prefix}_meeting_senior_count_{window}": Feature(
-            (meeting & is_senior(activities.contact_seniority)).sum(),
+            (meeting & senior).sum(),
             0,
             "count",
             f"{{value:,.0f}} meetings with directors or executives in {window.days} days",
