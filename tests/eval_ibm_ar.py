@@ -9,8 +9,8 @@ Three sets of columns are compared: the invoice's own; beside them two of the sh
 one group on a column of this deployment's own, the share of earlier invoices that went out without paper. (Without
 paper a customer pays about a week earlier, so a mean delay says something else after a customer has switched.) The
 sets are measured on four blocks of the older invoices, too. Exit code 1 when the AUC of the last set on the newest
-quarter is below the bar; the shipped features alone are below it there. LEADSIEVE_DATA names the folder with the data set (default:
-../shared/data).
+quarter is below the bar; the shipped features alone are below it there. LEADSIEVE_DATA names the folder with the data
+set (default: ../shared/data).
 """
 
 import os
