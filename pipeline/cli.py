@@ -45,6 +45,7 @@ def check_packages() -> None:
 def make_app() -> typer.Typer:
     """All commands, ready to be called."""
     from pipeline.commands import (
+        check,
         demo,
         evaluate,
         extract,
@@ -71,6 +72,7 @@ def make_app() -> typer.Typer:
     app.command()(demo.demo)
     app.command()(simulate.simulate)
     app.command()(extract.extract)
+    app.command()(check.check)
     app.add_typer(features.app, name="features")
     app.command()(train.train)
     app.command()(evaluate.evaluate)
