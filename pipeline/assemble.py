@@ -4,10 +4,13 @@
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from datetime import datetime
+from typing import Any
 
 import duckdb
 
 from features.tables import ColumnType
+from pipeline.audit_aside import aside_columns, aside_name, find_aside, make_aside
+from pipeline.audit_changes import count_changes
 from pipeline.config import Config
 from pipeline.findings import Findings
 from pipeline.history import ALL_CHANGES, CHANGES, entity_versions
@@ -34,11 +37,16 @@ class Output:
 
 @dataclass(frozen=True)
 class Assembly:
-    """All tables that are to be stored, what happened to their rows, and the notes for the next extract."""
+    """All tables that are to be stored, what happened to their rows, and the notes for the next extract.
+
+    `asides` are the columns kept for the audit, by table, and `changes` what it counts.
+    """
 
     outputs: tuple[Output, ...]
     counts: Mapping[str, Counts]
     notes: Notes
+    asides: Mapping[str, Output]
+    changes: Mapping[str, Any]
 
 
 def assemble(
@@ -94,7 +102,14 @@ def assemble(
     if CHANGES in counts and connection.execute(f"SELECT 1 FROM {ALL_CHANGES} LIMIT 1").fetchone():
         outputs.append(_changes_output(memories.get(CHANGES), previous))
     unread = {name: intake.source_rows[name] - memories[name].count_open() for name in intake.swept if name in memories}
-    return Assembly(tuple(outputs), counts, replace(notes, unread=unread))
+    before = find_aside(previous)
+    asides = {
+        name: Output(aside_name(name), make_aside(memory, before.get(name)), aside_columns(memory.plan))
+        for name, memory in memories.items()
+        if memory.plan.aside
+    }
+    changes = count_changes(config, memories, previous, before)
+    return Assembly(tuple(outputs), counts, replace(notes, unread=unread), asides, changes)
 
 
 def _take_notes(config: Config, intake: Intake, previous: Previous | None) -> Notes:

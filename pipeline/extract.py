@@ -18,11 +18,12 @@ import duckdb
 from features.tables import ColumnType, StoredTable
 from pipeline.adapters.protocol import SourceAdapter
 from pipeline.assemble import Output, assemble
+from pipeline.audit_aside import find_aside, to_json
 from pipeline.compare import DELIVERED, load_stored
 from pipeline.config import Config
 from pipeline.intake import Intake, take_in
 from pipeline.left_out import keep_forgotten
-from pipeline.previous import Previous, load_previous
+from pipeline.previous import load_previous
 from pipeline.quarantine import write_quarantine
 from pipeline.remember import Counts
 from pipeline.staging import open_duckdb
@@ -163,9 +164,13 @@ def extract(
             raise AssertionError("nothing was assembled, and nothing is wrong")
         keep_forgotten(connection, config.folder)
         write_quarantine(connection, intake.plans, intake.quarantined(), folder.parent / "quarantine")
-        stored = {one.name: _write(connection, one, folder, previous) for one in assembly.outputs}
-        memory = {DELIVERED: intake.delivered, **assembly.notes.to_json()}
-        changed = commit(folder, intake.period.data_end, config, list(stored.values()), memory)
+        held = previous.tables.tables if previous else {}
+        stored = {one.name: _write(connection, one, folder, held.get(one.name)) for one in assembly.outputs}
+        kept = find_aside(previous)
+        asides = {name: _write(connection, one, folder, kept.get(name)) for name, one in assembly.asides.items()}
+        audit = to_json(asides, assembly.changes)
+        memory = {DELIVERED: intake.delivered, **assembly.notes.to_json(), **audit}
+        changed = commit(folder, intake.period.data_end, config, [*stored.values()], memory, asides.values())
         return _report(folder, intake, stored, assembly.counts, changed)
 
 
@@ -179,10 +184,9 @@ def _spill_folder(folder: Path, dry_run: bool) -> Path:
     return Path(tempfile.mkdtemp(prefix=_SPILL, dir=folder))
 
 
-def _write(connection: duckdb.DuckDBPyConnection, one: Output, folder: Path, previous: Previous | None) -> StoredTable:
+def _write(connection: duckdb.DuckDBPyConnection, one: Output, folder: Path, before: StoredTable | None) -> StoredTable:
     """Write one table; the file of the extract before stays if it has the same rows in the same order."""
     written = write_table(connection, one.query, folder, one.name, one.columns, one.revealed, one.sensitive)
-    before = previous.stored(one.name) if previous else None
     if before is None or replace(before, file="", bytes=0, sha256="") != replace(written, file="", bytes=0, sha256=""):
         return written
     return before if has_same_rows(connection, folder, before, written) else written

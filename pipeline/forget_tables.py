@@ -12,9 +12,19 @@ from typing import Any
 
 import duckdb
 
-from features.tables import MANIFEST, CrmTables, StoredTable, load_tables
+from features.tables import MANIFEST, TABLES, CrmTables, StoredTable, load_tables
 from pipeline.atomic_files import replace_text
-from pipeline.entity_rows import OWNERS, Relation, find_owned, is_owned, pointers, start_with, start_with_tombstones
+from pipeline.audit_aside import AUDIT, load_aside
+from pipeline.entity_rows import (
+    OWNED,
+    OWNERS,
+    Relation,
+    find_owned,
+    is_owned,
+    pointers,
+    start_with,
+    start_with_tombstones,
+)
 from pipeline.staging import open_duckdb, quote
 from pipeline.table_store import sweep, write_table
 from pipeline.tombstones import Tombstones
@@ -35,12 +45,15 @@ class StoredRows:
         None before the first extract.
     relations : mapping of table to Relation
         Empty before the first extract.
+    asides : mapping of table to StoredTable
+        What is kept of entities for the audit.
 
     """
 
     connection: duckdb.DuckDBPyConnection
     tables: CrmTables | None
     relations: Mapping[str, Relation]
+    asides: Mapping[str, StoredTable]
 
     def knows(self, table: str, entity_id: str) -> bool:
         """Whether any row names an entity as its owner."""
@@ -82,8 +95,9 @@ class StoredRows:
         counts, folder = self.count(), self.tables.folder
         stored = self.tables.tables.values()
         rewritten = [self._rewrite(one, folder) for one in stored if one.name in counts or self._points(one.name)]
-        if rewritten:
-            _switch(folder, rewritten)
+        asides = {name: self._without(one, name, folder) for name, one in self.asides.items()}
+        if rewritten or asides != self.asides:
+            _switch(folder, rewritten, asides)
         _sweep(folder)
         return counts
 
@@ -106,6 +120,18 @@ class StoredRows:
         query = f"SELECT {columns} FROM {relation.source} WHERE NOT ({is_owned(relation, name)}) ORDER BY {_PLACE}"
         return write_table(self.connection, query, folder, name, stored.columns, stored.revealed, stored.sensitive)
 
+    def _without(self, aside: StoredTable, name: str, folder: Path) -> StoredTable:
+        """Write what is kept of entities for the audit again, without those that go."""
+        path = str(folder / aside.file).replace("'", "''")
+        key = quote(str(TABLES[name].key))
+        columns = ", ".join(map(quote, aside.columns))
+        query = f"SELECT {columns} FROM read_parquet('{path}', file_row_number=true)"
+        gone = f"{key} IN (SELECT id FROM {OWNED} WHERE table_name = '{name}')"
+        if not self.connection.execute(f"{query} WHERE {gone} LIMIT 1").fetchone():
+            return aside
+        query = f"{query} WHERE NOT ({gone}) ORDER BY {_PLACE}"
+        return write_table(self.connection, query, folder, aside.name, aside.columns, {})
+
 
 @contextmanager
 def open_stored_rows(folder: Path) -> Iterator[StoredRows]:
@@ -123,7 +149,8 @@ def open_stored_rows(folder: Path) -> Iterator[StoredRows]:
     try:
         with closing(open_duckdb(spill)) as connection:
             names = tables.tables if tables else {}
-            yield StoredRows(connection, tables, {name: _describe(tables, name) for name in names if tables})
+            relations = {name: _describe(tables, name) for name in names if tables}
+            yield StoredRows(connection, tables, relations, load_aside(place))
     finally:
         shutil.rmtree(spill, ignore_errors=True)
 
@@ -135,12 +162,13 @@ def _describe(tables: CrmTables, name: str) -> Relation:
     return Relation(f"read_parquet('{path}', file_row_number=true)", texts, newest="known_at")
 
 
-def _switch(folder: Path, rewritten: Iterable[StoredTable]) -> None:
+def _switch(folder: Path, rewritten: Iterable[StoredTable], asides: Mapping[str, StoredTable]) -> None:
     """Make the rewritten files the current ones; whatever else the manifest says stays."""
     manifest = json.loads((folder / MANIFEST).read_text(encoding="utf-8"))
-    for table in rewritten:
-        changed = {"file": table.file, "rows": table.rows, "bytes": table.bytes, "sha256": table.sha256}
-        manifest["tables"][table.name].update(changed)
+    entries = [(manifest["tables"][table.name], table) for table in rewritten]
+    entries += [(manifest[AUDIT]["tables"][name], table) for name, table in asides.items()]
+    for entry, table in entries:
+        entry.update({"file": table.file, "rows": table.rows, "bytes": table.bytes, "sha256": table.sha256})
     replace_text(folder / MANIFEST, json.dumps(manifest, indent=2) + "\n")
 
 

@@ -1,7 +1,7 @@
 """What becomes of each column that a source delivers for one canonical table."""
 
 import difflib
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 
 from features.tables import ColumnType, TableSpec
@@ -20,6 +20,7 @@ _RESERVED = {
     "known_until": "the name is taken by the end of a version",
     "currency": "checked against the currency of the config",
 }
+_NO_HISTORY = "no history declared: name it in static, tracked or remembered"
 _KEPT_IN_ENTITIES = {"deals": ("customer_id",), "subscriptions": ("customer_id",)}
 
 
@@ -55,6 +56,8 @@ class TablePlan:
         and of customers `merged_into` and `merged_at`.
     left_out : mapping of column to reason
         Delivered columns that are not stored.
+    aside : tuple of Cast
+        Columns among them of entities whose history nobody has declared: only the audit sees them.
     mistakes, problems : tuple of str
         One sentence each: columns that the config misnames, and columns that cannot be read. The table
         cannot be made when there are any.
@@ -69,6 +72,7 @@ class TablePlan:
     revealed: Mapping[str, str]
     ends: Mapping[str, ColumnType]
     left_out: Mapping[str, str]
+    aside: tuple[Cast, ...]
     mistakes: tuple[str, ...]
     problems: tuple[str, ...]
 
@@ -107,12 +111,13 @@ class TablePlan:
     def select(self) -> str:
         """Return the SELECT that makes the typed table, `__row` included."""
         by_name = {one.name: one for one in self.casts}
-        inner = [ROW, *(f"{one.expression} AS {quote(_inner_name(one.name))}" for one in self.casts)]
+        inner = [ROW, *(f"{one.expression} AS {quote(_inner_name(one.name))}" for one in (*self.casts, *self.aside))]
         time = by_name[self.spec.time]
         day = day_start(quote(time.source), time.duck_type, self.zone)
         inner.append(f"{day or 'CAST(NULL AS TIMESTAMP)'} AS {_DAY}")
         clocks = {KNOWN_AT, *self.clocks.values()}
         outer = [ROW, *(quote(name) for name in (*self.columns, *self.ends) if name not in clocks)]
+        outer += [f"{quote(_inner_name(one.name))} AS {quote(one.name)}" for one in self.aside]
         outer += [
             f"{quote(f'__{clock}')} IS NOT NULL AS {quote(f'__dated_{clock}')}"
             for clock in sorted(clocks & set(by_name))
@@ -195,7 +200,20 @@ def plan_table(
     columns: dict[str, ColumnType] = {one.name: one.kind for one in casts if one.name not in (*clocks, *ends)}
     columns |= dict.fromkeys(clocks, "time")
     mistakes = tuple(_mistakes(spec, mapping, delivered))
-    return TablePlan(spec, mapping, zone, tuple(casts), columns, revealed, ends, left_out, mistakes, tuple(problems))
+    undeclared = {source: delivered[source] for source, reason in left_out.items() if reason == _NO_HISTORY}
+    aside = tuple(_aside(spec, undeclared, zone))
+    return TablePlan(
+        spec, mapping, zone, tuple(casts), columns, revealed, ends, left_out, aside, mistakes, tuple(problems)
+    )
+
+
+def _aside(spec: TableSpec, undeclared: Mapping[str, str], zone: str) -> Iterator[Cast]:
+    """Yield the columns that the audit looks at, with the types that they are delivered in."""
+    for source, duck_type in undeclared.items():
+        kind: ColumnType | None = "text" if is_id(spec, source) else kind_of(duck_type)
+        expression = cast(quote(source), duck_type, kind, zone, is_id(spec, source)) if kind else None
+        if kind and expression:
+            yield Cast(source, source, duck_type, kind, expression)
 
 
 def _known_source(mapping: TableMapping, delivered: Mapping[str, str]) -> str | None:
@@ -254,7 +272,7 @@ def _why_left_out(
         *mapping.sensitive,
         *_KEPT_IN_ENTITIES.get(spec.name, ()),
     ):
-        return "no history declared: name it in static, tracked or remembered"
+        return _NO_HISTORY
     return None if source in spec.columns or kind_of(duck_type) else f"nothing can be done with type {duck_type}"
 
 

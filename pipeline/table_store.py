@@ -7,7 +7,7 @@ of the previous one are in place, and files that no manifest names are swept awa
 import hashlib
 import json
 import os
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import asdict
 from datetime import datetime
 from pathlib import Path
@@ -76,11 +76,12 @@ def commit(
     config: Config,
     tables: list[StoredTable],
     memory: Mapping[str, object] = MappingProxyType({}),
+    asides: Collection[StoredTable] = (),
 ) -> bool:
     """Make the written tables the current ones; return whether that changed anything.
 
     An extract that equals the one before leaves the manifest untouched. `memory` is what the next
-    extract needs to know of this one: further keys of the manifest.
+    extract needs to know of this one: further keys of the manifest, which name the `asides`.
     """
     entries = {table.name: {k: v for k, v in asdict(table).items() if k != "name"} for table in tables}
     manifest = {
@@ -103,7 +104,7 @@ def commit(
             file.flush()
             os.fsync(file.fileno())
         partial.replace(path)
-    sweep(folder, {table.file for table in tables})
+    sweep(folder, {table.file for table in (*tables, *asides)})
     return is_new
 
 
