@@ -182,10 +182,10 @@ def _strength(
         filled = values[~is_empty].astype("float64").to_numpy()
         return _auc(filled, outcome[~is_empty])
     levels = values.astype("str").where(~is_empty, "").to_numpy()
-    half = np.arange(len(levels)) % 2 == 0
+    half = np.random.default_rng(0).random(len(levels)) < 0.5  # the order of the rows may go with the outcome
+    base = outcome.mean()
     rates = np.empty(len(levels))
     for part in (half, ~half):
-        base = outcome[~part].mean() if (~part).any() else 0.0
         counts = pd.Series(outcome[~part]).groupby(levels[~part]).agg(["sum", "size"])
         rate = (counts["sum"] + _SMOOTHING * base) / (counts["size"] + _SMOOTHING)
         rates[part] = pd.Series(levels[part]).map(rate).fillna(base).to_numpy()
