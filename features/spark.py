@@ -4,10 +4,11 @@ import os
 import shutil
 import sys
 import warnings
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from importlib import import_module
+from types import MappingProxyType
 from typing import Any
 
 import ibis
@@ -16,7 +17,7 @@ import pyarrow as pa
 
 from features.engine import Database
 from features.errors import DataError
-from features.tables import CrmTables
+from features.tables import ColumnType, CrmTables
 
 LOCAL = "local[2]"
 
@@ -32,16 +33,28 @@ _LOCAL_DEFAULTS = {
     "spark.driver.host": "localhost",
     "spark.driver.bindAddress": "127.0.0.1",
     "spark.sql.shuffle.partitions": "2",
+    "spark.sql.adaptive.enabled": "false",  # to plan all steps anew after each takes longer than it saves here
 }
 
 _SQL = {
     "spark.sql.session.timeZone": "UTC",
     "spark.sql.timestampType": "TIMESTAMP_NTZ",
-    "spark.sql.parquet.inferTimestampNTZ.enabled": "true",
     "spark.sql.ansi.enabled": "true",
     "spark.sql.execution.arrow.pyspark.enabled": "true",
 }
 """What features rely on: times without a zone, in microseconds, and an error where a number does not fit."""
+
+_TYPES: Mapping[ColumnType, str] = MappingProxyType(
+    {
+        "text": "STRING",
+        "time": "TIMESTAMP_NTZ",
+        "date": "DATE",
+        "money": "DECIMAL(18, 4)",
+        "number": "DOUBLE",
+        "integer": "BIGINT",
+        "flag": "BOOLEAN",
+    }
+)
 
 
 @dataclass(frozen=True)
@@ -92,7 +105,9 @@ class SparkDatabase(Database):
             rows.unpersist()
 
     def _stored(self, name: str) -> Any:
-        return self._view(f"stored_{name}", self.session.read.parquet(self.tables.path(name).resolve().as_uri()))
+        columns = ", ".join(f"`{column}` {_TYPES[kind]}" for column, kind in self.tables.tables[name].columns.items())
+        place = self.tables.path(name).resolve().as_uri()
+        return self._view(f"stored_{name}", self.session.read.schema(columns).parquet(place))
 
     def _arrow(self, expression: Any) -> pa.Table:
         """Run an expression; integers of Spark that are narrower than Ibis says are widened."""

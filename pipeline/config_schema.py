@@ -9,7 +9,7 @@ from zoneinfo import ZoneInfo
 
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, model_validator
 
-from features.tables import TABLES
+from features.tables import TABLES, Engine
 
 
 def _check_time_zone(name: str) -> str:
@@ -231,6 +231,7 @@ class Config(Section):
     stages: tuple[str, ...] = Field((), description="the order of deal stages")
     questions: tuple[str, ...] = Field((), description="questions of the assessments whose answers become features")
     seed: int = 0
+    engine: Engine = Field("duckdb", description="what builds the features: DuckDB in this process, or Spark")
     source: Source
     tables: dict[str, TableMapping]
     feature_modules: tuple[Path, ...] = Field((), description="Python files with feature groups of your own")

@@ -1,6 +1,7 @@
 """From a config to the objects that the other packages work with."""
 
 import importlib.util
+from dataclasses import replace
 from pathlib import Path
 
 import pandas as pd
@@ -16,8 +17,8 @@ from pipeline.errors import ConfigError
 
 
 def load_extract(config: Config) -> CrmTables:
-    """Tables of the last extract; DataError if there are none."""
-    return load_tables(config.folder / "tables")
+    """Tables of the last extract, to be read by the config's engine; DataError if there are none."""
+    return replace(load_tables(config.folder / "tables"), engine=config.engine)
 
 
 def make_target(config: Config, name: str) -> Target:

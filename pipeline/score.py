@@ -16,7 +16,7 @@ from features.errors import DataError
 from features.plan import feature_names
 from features.spine import build_scoring_spine
 from features.tables import CrmTables
-from models.predict import Bundle, load_bundle, to_probability
+from models.predict import Bundle, load_bundle, read_columns, to_probability
 from models.reasons import make_reasons
 from models.scorecard import Scorecard, load_scorecard
 from pipeline import __version__
@@ -145,9 +145,11 @@ def _score_all(config: Config, tables: CrmTables, judges: Mapping[str, _Judge], 
         spine = without_forgotten(config, name, build_scoring_spine(tables, target))
         if not spine.empty:
             built = features_of(config, tables, name, spine)
-            built.frame.to_parquet(folder / f"features_{name}.parquet", index=False)
+            stored = folder / f"features_{name}.parquet"
+            built.frame.to_parquet(stored, index=False)
             rows = built.frame[["entity_id", "as_of"]].assign(target=name, horizon_days=target.horizon_days)
-            scored.append(rows.assign(**_ask_model(judge, built), **_ask_card(judge.card, built.frame)))
+            model = _ask_model(judge, built, stored if config.engine == "spark" else None)
+            scored.append(rows.assign(**model, **_ask_card(judge.card, built.frame)))
     if not scored:
         raise DataError(
             f"At {tables.data_end:%Y-%m-%d %H:%M:%S} nobody is eligible for {', '.join(judges)}: no open deal, no "
@@ -156,13 +158,20 @@ def _score_all(config: Config, tables: CrmTables, judges: Mapping[str, _Judge], 
     return pd.concat(scored, ignore_index=True)
 
 
-def _ask_model(judge: _Judge, built: FeatureFrame) -> dict[str, Any]:
-    """Probability, log-odds and reasons by the champion; null without one."""
+def _ask_model(judge: _Judge, built: FeatureFrame, stored: Path | None = None) -> dict[str, Any]:
+    """Probability, log-odds and reasons by the champion, on Spark if the features are stored; null without one."""
     if judge.champion is None or judge.bundle is None:
         nothing = {"probability": np.nan, "log_odds": np.nan, "model_version": None, "bundle_sha256": None}
         return {**nothing, "reasons": "[]"}
-    log_odds = judge.bundle.log_odds(built.frame)
-    _, contributions = judge.bundle.contributions(built.frame)
+    if stored is not None:
+        from pipeline.spark_scoring import score_on_spark
+
+        read_columns(built.frame.head(0), judge.bundle.columns)  # refuses a frame that does not fit, in a sentence
+        scored = score_on_spark(stored, built.frame, judge.champion.folder, judge.champion.bundle_sha256)
+        log_odds, contributions = scored.log_odds, scored.contributions
+    else:
+        log_odds = judge.bundle.log_odds(built.frame)
+        contributions = judge.bundle.contributions(built.frame)[1]
     columns = [str(entry["name"]) for entry in judge.bundle.columns]
     infos = {info.name: info for info in built.infos}
     reasons = make_reasons(built.frame, contributions, log_odds, columns, infos)
