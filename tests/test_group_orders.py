@@ -85,7 +85,7 @@ def test_margin_baskets_products_and_returns_by_hand(tmp_path: Path) -> None:
             "orders_returns_share_365d": 0,
         },
         "C3": {
-            "orders_margin_amount_365d": 0,  # nothing bought, nothing earned
+            "orders_margin_amount_365d": None,  # nothing was bought in a year
             "orders_margin_share_365d": None,
             "orders_margin_amount": 30,
             "orders_amount_max_365d": None,

@@ -59,12 +59,12 @@ def order_margin(orders: Any) -> FeatureDict:
 
 @feature_group("orders", windows=(365,))
 def order_margin_lately(orders: Any, window: Window) -> FeatureDict:
-    """The margin in `[as_of - window, as_of)`, amount and share; 0 earned without orders, null without known costs."""
+    """The margin in `[as_of - window, as_of)`, amount and share; null without orders of known cost."""
     margin = (orders.amount - orders.cost).sum(where=window.mask)
     costed = orders.amount.sum(where=window.mask & orders.cost.notnull())
     return {
         f"orders_margin_amount_{window}": Feature(
-            ibis.ifelse(window.mask.sum() == 0, ibis.literal(0).cast(margin.type()), margin),
+            margin,
             None,
             "currency",
             f"margin {{value:,.0f}} in {window.days} days",
