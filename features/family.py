@@ -41,7 +41,7 @@ def find_families(database: Database, spine: Any) -> tuple[Any, Any]:
     clocks = ["known_at", *(["known_until"] if "known_until" in customers.columns else [])]
     links = ibis.union(
         customers.select("customer_id", *clocks, head=customers.customer_id),
-        customers.filter(customers.parent_id.notnull()).select("customer_id", *clocks, head=customers.parent_id),
+        customers.filter(customers.parent_id != customers.customer_id).select("customer_id", *clocks, head=customers.parent_id),
     )
     members = families.join(links, [families[FAMILY] == links["head"], is_known(links, families.as_of)])
     return rows, database.keep("family_members", members.select(FAMILY, "as_of", "customer_id", row=members.family_row))

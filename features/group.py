@@ -9,6 +9,8 @@ from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import Any, Literal
 
+from features.errors import DataError
+
 TargetKind = Literal["conversion", "churn"]
 Entity = Literal["customers", "deals"]
 """The entity table: what a spine's entity_id identifies."""
@@ -165,7 +167,7 @@ class FeatureGroup:
         `levels` are what the group is repeated for, where it has `each`.
         """
         if self.each:
-            return {n: (feature, None) for level in levels for n, feature in self.function(view, level).items()}
+            return self._for_each(view, levels)
         if not self.windows:
             return {name: (feature, None) for name, feature in self.function(view).items()}
         return {
@@ -173,6 +175,21 @@ class FeatureGroup:
             for days in self.windows
             for name, feature in self.function(view, Window(days, view, time)).items()
         }
+
+
+    def _for_each(self, view: Any, levels: Iterable[str]) -> dict[str, tuple[Feature, int | None]]:
+        """Features of all levels; two levels that give one name are refused."""
+        found: dict[str, tuple[Feature, int | None]] = {}
+        of: dict[str, str] = {}
+        for level in levels:
+            for name, feature in self.function(view, level).items():
+                if name in found:
+                    raise DataError(
+                        f"Feature group '{self.name}': '{of[name]}' and '{level}' both give feature '{name}'. "
+                        f"Rename one of these {str(self.each).replace('_', ' ')}."
+                    )
+                found[name], of[name] = (feature, None), level
+        return found
 
 
 @dataclass(frozen=True)

@@ -66,7 +66,8 @@ def view_schema(stored: StoredTable, windows: Iterable[int], *, history: bool = 
     canonical = {column: ibis_type(kind) for column, kind in TABLES[stored.name].columns.items()}
     own = {column: ibis_type(kind) for column, kind in stored.columns.items() if column not in stored.sensitive}
     visible = {column: kind for column, kind in (canonical | own).items() if column not in FUTURE}
-    schema = {"row": "int64", "as_of": "timestamp(6)", FAMILY: "string", **visible, PREVIOUS: "timestamp(6)"}
+    clocks = dict.fromkeys(("as_of", "known_at", PREVIOUS), "timestamp(6)")
+    schema = {"row": "int64", FAMILY: "string", **clocks, **visible}
     schema |= ADDED.get(stored.name, {})
     if history:
         schema |= {f"previous_{column}": kind for column, kind in visible.items()}
