@@ -88,9 +88,9 @@ def test_the_feature_of_the_example_can_be_built(tmp_path: Path) -> None:
     tables, churn = load_tables(made.folder / "tables"), make_target(made, "churn")
     spine = build_scoring_spine(tables, churn, datetime(2025, 1, 1))
     built = build_features(tables, spine, load_catalog(made), churn.table)
-    overdue = built.frame["invoices_overdue_amount_365d"]
-    assert (overdue >= built.frame["invoices_overdue_amount_90d"]).all()
-    assert overdue.max() > 0
+    quick = built.frame["invoices_quick_count_365d"]
+    assert (quick >= built.frame["invoices_quick_count_90d"]).all()
+    assert quick.max() > 0
 
 
 @pytest.fixture
