@@ -82,7 +82,8 @@ def _check_table(
             found += look_at_times(entities, column) if entities.columns[column] in ("time", "date") else []
             found += look_at_levels(entities, column, only_fill=how == CANONICAL)
             found = found or [Evidence("none", "", "", 0.0)]
-        verdicts.append(_judge(entities, column, how, column in used, found, changes.get(column), rows))
+        in_use = column in used and how != NOT_DECLARED
+        verdicts.append(_judge(entities, column, how, in_use, found, changes.get(column), rows))
     return verdicts
 
 
@@ -124,20 +125,26 @@ def _judge(
             "revealed with its time if it comes later, else remembered."
         )
     elif how in ("static", CANONICAL):
-        sentence = _uncontradicted(entities, column, how, changes, rows)
+        sentence = _uncontradicted(entities, column, how, changes, figures)
     suspicion = best.suspicion if best.verdict != "none" else min(best.suspicion, 0.6)
     sentence = f"{sentence[0].upper()}{sentence[1:]}." if not sentence.startswith(column) else f"{sentence}."
     return ColumnVerdict(entities.name, column, verdict, how, in_use, sentence, question, round(suspicion, 3), figures)
 
 
-def _uncontradicted(entities: Entities, column: str, how: str, changes: Changes | None, rows: int) -> str:
+def _uncontradicted(
+    entities: Entities, column: str, how: str, changes: Changes | None, figures: Mapping[str, Figure]
+) -> str:
     """Return why a column that is known since creation may be used."""
     if changes is not None and changes.rows:
         kept = changes.rows - changes.changed
         return f"{column} was the same in {kept:,} of {changes.rows:,} rows that two successive extracts had"
-    claim = "declared" if how == "static" else "taken as"
+    claim, name = "declared" if how == "static" else "taken as", entities.name
+    if not figures.get("settled"):
+        return (
+            f"{column} is {claim} known since creation; {figures['rows']:,} {name} have no outcome to compare it with"
+        )
     return (
-        f"{column} is {claim} known since creation, and nothing contradicts it: in {rows:,} {entities.name} no value "
+        f"{column} is {claim} known since creation, and nothing contradicts it: in {figures['rows']:,} {name} no value "
         "of it comes only with an outcome"
     )
 

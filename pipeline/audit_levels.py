@@ -7,6 +7,7 @@ months are open, and no more often than the level's own speed allows: what alway
 never seen open for long.
 """
 
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -23,6 +24,11 @@ MISSING, FILLED = "(missing)", "(filled)"
 _FILL_SHARE = 0.1
 """Whether a field is filled at all says more about the work of people than about the entity: with a tenth of the
 fills expected among open ones, somebody should be asked."""
+
+_RELEVANT_SHARE = 0.1
+"""Levels that come only with an outcome make a leak of a column if together they have a tenth of the outcomes."""
+
+_SUSPICION = 0.8
 
 
 def look_at_levels(entities: Entities, column: str, *, only_fill: bool = False) -> list[Evidence]:
@@ -63,7 +69,17 @@ def look_at_levels(entities: Entities, column: str, *, only_fill: bool = False) 
     distance = float(np.maximum(levels["expected"] - levels["open"], 0.0).max() / max(rates["open"], 1))
     found = [_judge(entities, column, str(level), row, rates) for level, row in shown.iterrows()]
     proofs = sorted((one for one in found if one), key=lambda one: one.verdict != "leak")
+    if not any(one.figures["level"] in (MISSING, FILLED) for one in proofs):
+        proofs = _weigh(proofs, rates["settled"])
     return proofs or [Evidence("none", "", "", min(distance, 1.0), rates)]
+
+
+def _weigh(proofs: list[Evidence], settled: float) -> list[Evidence]:
+    """Make levels that few have suspicious at most: one sales person without open deals is no overwritten column."""
+    held = sum(float(one.figures["level_settled"] or 0) for one in proofs if one.verdict == "leak")
+    if held >= _RELEVANT_SHARE * settled:
+        return proofs
+    return [replace(one, verdict="suspicious", suspicion=_SUSPICION) for one in proofs]
 
 
 def _share(part: float, whole: float) -> float:
@@ -114,9 +130,10 @@ def _judge(
         f"{row['open']:,.0f} of {rates['open']:,} {other} ones, where {expected:,.0f} were expected by the months of "
         "their creation"
     )
-    question = {FILLED: f"Who fills {column}, and when: before or after the outcome is known?"}.get(
-        level, f"When does {column} become {'empty' if level == MISSING else repr(level)}: at the outcome?"
-    )
+    becomes = "empty" if level == MISSING else f"'{level}'"
+    question = f"When does {column} become {becomes}: at the outcome, or is it changed later?"
+    if level == FILLED:
+        question = f"Who fills {column}, and when: before or after the outcome is known?"
     figures: dict[str, Figure] = {
         **rates,
         "level": level,
@@ -124,7 +141,7 @@ def _judge(
         "level_open": int(row["open"]),
         "level_open_expected": round(float(expected), 1),
     }
-    return Evidence("leak" if is_leak else "suspicious", sentence, question, 1.0 if is_leak else 0.8, figures)
+    return Evidence("leak" if is_leak else "suspicious", sentence, question, 1.0 if is_leak else _SUSPICION, figures)
 
 
 def _expected_by_speed(entities: Entities, column: str, level: str) -> float:

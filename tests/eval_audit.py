@@ -7,7 +7,7 @@ not declared, and prints a line per seed.
 import sys
 import tempfile
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import NamedTuple
 
@@ -45,10 +45,14 @@ class Tally(NamedTuple):
         )
 
 
-def audit_seed(seed: int, customers: int, state: Path) -> Iterator[Tally]:
-    """Audit one simulated CRM twice: leaks declared static, and not declared."""
+WAYS = ("static", "not declared")
+"""What the config says of the planted columns."""
+
+
+def audit_seed(seed: int, customers: int, state: Path, ways: Sequence[str] = WAYS) -> Iterator[Tally]:
+    """Audit one simulated CRM once for each way in which its leaks may be declared."""
     tables = simulate_crm(customers, seed=seed, has_leaks=True)
-    for declared in ("static", "not declared"):
+    for declared in ways:
         config = leaky_config(state / declared.replace(" ", "_") / str(seed), declared == "static")
         verdicts, seconds = audit_tables(config, tables)
         planted = {(v.table, v.column): v.verdict for v in verdicts if (v.table, v.column) in PLANTED}
@@ -88,7 +92,7 @@ def main() -> None:
             for tally in audit_seed(seed, customers, Path(state)):
                 print(tally, flush=True)
                 tallies.append(tally)
-    for declared in ("static", "not declared"):
+    for declared in WAYS:
         some = [tally for tally in tallies if tally.declared == declared]
         verdicts = [verdict for tally in some for verdict in tally.planted.values()]
         flagged = sum(len(tally.flagged) for tally in some)

@@ -107,6 +107,18 @@ def test_the_evidence_has_the_figures(static):
     )
 
 
+def test_a_level_of_few_is_suspicious_at_most(tmp_path):
+    """Ann has one closed deal in twelve and no open one: they went to others, or she is quick; somebody should say."""
+    rows = [{**_deal(i // 8), "deal_id": f"D{i}"} for i in range(2880)]
+    rows = [{column: row[column] for column in ("deal_id", "created_at", "closed_at", "outcome")} for row in rows]
+    for i, row in enumerate(rows):
+        row["seller"] = "Ann" if row["outcome"] and i % 12 == 3 else "Bob"
+    tables = make_tables(tmp_path, deals=rows)
+    found = _by_column(check_columns(make_config(tmp_path, {"deals": {"static": ["seller"]}}), tables))["seller"]
+    assert found.verdict == "suspicious"
+    assert found.question == "When does seller become 'Ann': at the outcome, or is it changed later?"
+
+
 def test_an_undeclared_column_is_undated_unless_it_is_a_leak(undeclared):
     assert {column for column, one in undeclared.items() if one.verdict == "leak"} == LEAKS
     assert {undeclared[column].verdict for column in CLEAN} == {"undated"}
@@ -243,8 +255,8 @@ def test_a_few_corrections_are_no_leak(followed):
     assert followed["region"].evidence == "region was the same in 800 of 800 rows that two successive extracts had."
 
 
-def test_all_planted_leaks_of_two_simulated_crms_are_found_and_nothing_else(tmp_path):
-    for seed in (4, 9):
-        for tally in audit_seed(seed, 800, tmp_path):
-            assert dict.fromkeys(PLANTED, "leak") == tally.planted, (seed, tally.declared)
-            assert tally.flagged == (), (seed, tally.declared)
+@pytest.mark.parametrize(("seed", "declared"), [(4, "static"), (9, "not declared")])
+def test_all_planted_leaks_of_a_simulated_crm_are_found_and_nothing_else(tmp_path, seed, declared):
+    (tally,) = audit_seed(seed, 800, tmp_path, [declared])
+    assert dict.fromkeys(PLANTED, "leak") == tally.planted
+    assert tally.flagged == ()

@@ -50,6 +50,20 @@ def test_columns_that_are_declared_revealed_are_used(olist):
     )
 
 
+def test_the_value_of_closed_deals_is_a_leak_and_a_seller_without_open_deals_is_suspicious(
+    public_data, monkeypatch, tmp_path
+):
+    monkeypatch.setenv("LEADSIEVE_DATA", str(public_data("maven_crm")))
+    config = load_config(CONFIGS / "maven_crm.yaml").model_copy(update={"state": tmp_path})
+    deals = config.tables["deals"]
+    late = {"revealed": {}, "static": (*deals.static, "close_value")}
+    tables = {**config.tables, "deals": deals.model_copy(update=late)}
+    found = _audit(config.model_copy(update={"tables": tables}))
+    verdicts = {column: found[column].verdict for column in ("close_value", "owner_id", "product", "amount")}
+    assert verdicts == {"close_value": "leak", "owner_id": "suspicious", "product": "use", "amount": "use"}
+    assert "owner_id is 'Donn Cantrell' in 275 of 6,711 closed deals and in 0 of 1,589" in found["owner_id"].evidence
+
+
 def test_after_the_fact_columns_of_x_education_are_suspicious(public_data):
     frame = pd.read_csv(public_data("x_education") / "x_education" / "Leads.csv.gz")
     verdicts = check_frame(frame, "Converted", known=["Lead Source", "Total Time Spent on Website"])
