@@ -57,12 +57,12 @@ def sum_up(audit: Audit) -> str:
 
 _BY_VERDICT: tuple[tuple[str, bool, Level, str, str], ...] = (
     ("suspicious", True, "look", "suspicious and in use", "Ask the question beside it before the next training."),
-    ("undated", True, "look", "in use, and nothing proves when it was filled", "Ask when it is."),
-    ("leak", False, "note", "a leak, and no feature reads it", "Keep it out."),
-    ("suspicious", False, "note", "suspicious, and no feature reads it", "Ask the question before you declare it."),
+    ("undated", True, "look", "in use, though nothing proves when filled", "Ask the question beside it."),
+    ("leak", False, "note", "a leak, read by no feature", "Leave that so."),
+    ("suspicious", False, "note", "suspicious, read by no feature", "Ask before you declare it."),
     (
-        "undated", False, "note", "nothing proves when it was filled, so it stays out",
-        "If it is known before the outcome, say so: in the config, or for a frame with --known.",
+        "undated", False, "note", "nothing proves when filled, so not in use",
+        "What is known before the outcome: say so in the config, or for a frame with --known.",
     ),
 )  # fmt: skip
 

@@ -123,8 +123,8 @@ def test_what_somebody_should_decide_comes_before_what_is_good_to_know() -> None
     assert [(one.level, one.what) for one in found] == [
         ("error", "deals.c is a leak and in use: It is so."),
         ("look", "deals.d: suspicious and in use."),
-        ("note", "deals.e: a leak, and no feature reads it."),
-        ("note", "deals.b, deals.f: nothing proves when it was filled, so it stays out."),
+        ("note", "deals.e: a leak, read by no feature."),
+        ("note", "deals.b, deals.f: nothing proves when filled, so not in use."),
     ]
 
 
