@@ -58,8 +58,12 @@ def outputs(notebook: Any) -> list[Any]:
     return [output for cell in notebook.cells if cell.cell_type == "code" for output in cell.outputs]
 
 
-def test_there_is_a_first_look() -> None:
-    assert NOTEBOOKS[0].name == "01_first_look.ipynb"
+def printed(notebook: Any) -> str:
+    return "".join(output.text for output in outputs(notebook) if output.output_type == "stream")
+
+
+def test_there_are_a_first_look_and_a_way_to_a_feature() -> None:
+    assert [path.name for path in NOTEBOOKS] == ["01_first_look.ipynb", "02_add_a_feature.ipynb"]
 
 
 @by_name
@@ -91,9 +95,9 @@ def test_a_notebook_runs_and_warns_of_nothing(path: Path, executed: dict[str, An
 
 
 def test_the_first_look_counts_by_hand_what_the_features_say(executed: dict[str, Any]) -> None:
-    printed = "".join(o.text for o in outputs(executed["01_first_look"]) if o.output_type == "stream")
-    by_hand = re.search(r"by hand: +([\d.]+) orders, ([\d.]+) EUR", printed)
-    built = re.search(r"build_features: ([\d.]+) ([\d.]+)", printed)
+    text = printed(executed["01_first_look"])
+    by_hand = re.search(r"by hand: +([\d.]+) orders, ([\d.]+) EUR", text)
+    built = re.search(r"build_features: ([\d.]+) ([\d.]+)", text)
     assert by_hand is not None
     assert built is not None
     assert by_hand.groups() == built.groups()
@@ -104,3 +108,35 @@ def test_the_first_look_shows_a_customer_who_left(executed: dict[str, Any]) -> N
     last = [output for output in outputs(executed["01_first_look"]) if "data" in output][-1]
     assert re.search(r"2025-01-01 +1: left", last.data["text/plain"])
     assert "still open" in last.data["text/plain"]
+
+
+def test_a_feature_is_added_in_ten_cells(executed: dict[str, Any]) -> None:
+    assert sum(cell.cell_type == "code" for cell in executed["02_add_a_feature"].cells) == 10
+
+
+def test_the_feature_has_the_value_worked_out_by_hand_and_that_of_the_rows_shown(executed: dict[str, Any]) -> None:
+    notebook = executed["02_add_a_feature"]
+    assert "as worked out by hand: True" in printed(notebook)
+    counted = re.search(r"(\d+) paid in the window, (\d+) count$", printed(notebook), re.MULTILINE)
+    assert counted is not None
+    assert int(counted[1]) >= int(counted[2]) > 1
+    shown = next(o.data["text/plain"] for o in outputs(notebook) if "in_window" in str(o.get("data")))
+    assert 0 < len(re.findall(r"True +True *$", shown, re.MULTILINE)) <= int(counted[2])
+
+
+def test_the_verdict_is_that_of_the_gain_and_its_error(executed: dict[str, Any]) -> None:
+    text = printed(executed["02_add_a_feature"])
+    losses = re.search(r"log loss without ([\d.]+), with ([\d.]+), on ([\d,]+) rows", text)
+    gain = re.search(r"gain ([+-][\d.]+), standard error ([\d.]+)", text)
+    assert losses is not None
+    assert gain is not None
+    assert float(gain[1]) == pytest.approx(float(losses[1]) - float(losses[2]), abs=2e-5)
+    assert 0 < float(gain[2]) < 0.1 * float(losses[1])  # of the difference, not of the losses
+    is_noise = abs(float(gain[1])) < 2 * float(gain[2])
+    assert ("Nothing that can be told from noise" in text) is is_noise
+
+
+def test_the_feature_is_registered_behind_the_shipped_ones(executed: dict[str, Any]) -> None:
+    from features.catalog import CATALOG
+
+    assert printed(executed["02_add_a_feature"]).endswith(f"{CATALOG[-1].name}\npart_payments\n")
