@@ -12,11 +12,13 @@ from numpy.typing import NDArray
 
 from features.build import FeatureFrame
 from features.errors import DataError
+from features.groups.calendar import calendar
 from features.labels import build_labels
 from features.spine import build_spine
 from features.tables import CrmTables
 from features.targets import Target, local_midnight
 from models.bundle import save_bundle
+from models.columns import dull_columns
 from models.recipe import Evaluation, RecipeSettings, evaluate, refit
 from models.split import split_test
 from models.training_set import TrainingSet, check_learnable, save_training_set
@@ -32,6 +34,10 @@ _SUBJECTS = {
     "conversion": Subject("open deals of the test block", "deals", "deals won within the horizon"),
     "churn": Subject("customers of the test block", "customers", "customers who left within the horizon"),
 }
+
+
+SEASONS_DAYS = 730
+"""Days that training rows must span for features of the calendar to be used."""
 
 
 @dataclass(frozen=True)
@@ -72,7 +78,7 @@ def make_training_set(config: Config, tables: CrmTables, name: str) -> TrainingS
     label = _label(tables, spine, target)
     ripe = ~np.isnan(label)
     kept = spine[ripe].reset_index(drop=True)
-    built = features_of(config, tables, name, kept)
+    built = _telling(features_of(config, tables, name, kept))
     alone = f"{target.table} " + kept["entity_id"].astype(object)
     rows = TrainingSet(
         frame=built.frame[built.columns].reset_index(drop=True),
@@ -86,6 +92,18 @@ def make_training_set(config: Config, tables: CrmTables, name: str) -> TrainingS
     )
     check_learnable(rows, f"ripe rows of target '{name}'")
     return rows
+
+
+def _telling(built: FeatureFrame) -> FeatureFrame:
+    """Leave out columns that tell nothing, and the calendar where each month was not seen in two years."""
+    frame = built.frame[built.columns]
+    left_out = dull_columns(frame)
+    span = (built.frame["as_of"].max() - built.frame["as_of"].min()).days
+    if span < SEASONS_DAYS:
+        why = f"the rows span {span} days: a season cannot be told from a trend in less than {SEASONS_DAYS}"
+        left_out |= {info.name: why for info in built.infos if info.group == calendar.name}
+    infos = tuple(info for info in built.infos if info.name not in left_out)
+    return FeatureFrame(built.frame.drop(columns=list(left_out)), infos, {**built.skipped, **left_out})
 
 
 def _label(tables: CrmTables, spine: pd.DataFrame, target: Target) -> NDArray[np.float64]:

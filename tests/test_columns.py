@@ -1,0 +1,60 @@
+"""Which columns a training uses: none that tell nothing, and for curves the strongest by themselves."""
+
+import numpy as np
+import pandas as pd
+from test_candidates import coded
+
+from models.columns import dull_columns
+from models.encoding import CodedRows
+from models.logistic import MAX_COLUMNS, Logistic
+from models.screening import strongest_columns
+from models.training_set import TrainingSet
+
+
+def test_columns_that_differ_in_a_single_row_or_only_in_what_is_missing_are_kept() -> None:
+    frame = pd.DataFrame(
+        {
+            "orders": [1.0, 2.0, 3.0],
+            "orders_again": [1.0, 2.0, 3.0],
+            "nearly": [1.0, 2.0, 4.0],
+            "gap": [5.0, None, 5.0],  # missing tells something
+            "nothing": [None, None, None],
+            "always": ["x", "x", "x"],
+            "text": ["1.0", "2.0", "3.0"],
+        }
+    )
+    assert dull_columns(frame) == {
+        "orders_again": "the same as 'orders' in every row",
+        "nothing": "empty in every row",
+        "always": "x in every row",
+    }
+
+
+def crowd(rows: int = 400) -> TrainingSet:
+    """150 columns of noise, a number, a text and a gap that tell the label."""
+    rng = np.random.default_rng(5)
+    frame = pd.DataFrame({f"noise_{i:03}": rng.normal(size=rows) for i in range(150)})
+    label = (rng.random(rows) < 0.4).astype(np.float64)
+    frame["zz_amount"] = label + rng.normal(size=rows)
+    frame["zz_grade"] = np.where(rng.random(rows) < 0.3 + 0.5 * label, "good", "bad")
+    frame["zz_gap"] = np.where(rng.random(rows) < 0.2 + 0.6 * label, np.nan, 1.0)
+    return TrainingSet(frame, label)
+
+
+def rows_order(rows: CodedRows) -> list[str]:
+    return [entry["name"] for entry in rows.contract]
+
+
+def test_of_very_many_columns_the_linear_model_sees_the_strongest_in_their_order() -> None:
+    rows = coded(crowd())
+    names = strongest_columns(rows, MAX_COLUMNS)
+    assert len(names) == MAX_COLUMNS
+    assert names == [name for name in rows_order(rows) if name in names]
+    assert names[-3:] == strongest_columns(rows, 3) == ["zz_amount", "zz_grade", "zz_gap"]
+    member = Logistic().fit(rows, {"ramps": 0, "penalty": 100.0})
+    assert {term["column"] for term in member.document["terms"]} == set(names)
+
+
+def test_few_columns_are_all_kept() -> None:
+    rows = coded(crowd())
+    assert len(strongest_columns(rows, 200)) == 153
