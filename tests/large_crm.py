@@ -92,9 +92,9 @@ def count_events(tables: CrmTables) -> int:
     return sum(tables.tables[name].rows for name in EVENT_TABLES)
 
 
-def run_apart(script: str, *arguments: str) -> dict[str, Any]:
+def run_apart(script: str, *arguments: str, python: Path | str = sys.executable) -> dict[str, Any]:
     """Run a step of a script in a process of its own, and return the JSON it prints last."""
-    command = [sys.executable, script, *arguments]
+    command = [str(python), script, *arguments]
     run = subprocess.run(command, check=True, stdout=subprocess.PIPE, text=True)
     answer: dict[str, Any] = json.loads(run.stdout.splitlines()[-1])
     return answer
