@@ -180,6 +180,37 @@ def test_customers_come_back_within_180_days_as_often_as_in_the_fixed_frames(dep
     assert count(labels[labels["as_of"] == "1998-01-01"]) == (23570, 18207)  # 0.77246
 
 
+MOMENTS = {  # days on which something happened, well before the end of each data set
+    "olist": "2018-05-14 12:00",
+    "maven_crm": "2017-08-15",
+    "bpic2012": "2012-01-10 10:00",
+    "cdnow": "1998-01-01",
+    "online_retail": "2011-06-01",
+}
+
+
+@pytest.mark.parametrize("name", MOMENTS)
+def test_an_extract_of_all_and_one_that_ends_then_give_the_same_features_of_a_moment(deploy, tmp_path, name):
+    config, report = deploy(name)
+    target, at = make_target(config, next(iter(config.targets))), pd.Timestamp(MOMENTS[name])
+    then = config.model_copy(
+        update={
+            "state": tmp_path,
+            "source": config.source.model_copy(update={"data_end": at.to_pydatetime()}),
+            "tables": {name: one.model_copy(update={"late_rows": "drop"}) for name, one in config.tables.items()},
+        }
+    )
+    ended = extract(then)
+    assert sum(table.rows for table in ended.tables) < 0.95 * sum(table.rows for table in report.tables)
+    later, then_known = load_tables(report.folder), load_tables(ended.folder)
+    spine = build_scoring_spine(then_known, target)
+    pd.testing.assert_frame_equal(spine, build_scoring_spine(later, target, at.to_pydatetime()))
+    some = spine.sample(min(len(spine), 2000), random_state=0)
+    built = [build_features(tables, some, CATALOG, target.table).frame for tables in (later, then_known)]
+    assert len(built[0].columns) > 10
+    pd.testing.assert_frame_equal(*built, check_exact=True)
+
+
 def test_where_outcomes_are_noise_training_says_so_and_the_card_grades_alone(public_data, tmp_path, monkeypatch):
     monkeypatch.setenv("LEADSIEVE_DATA", str(public_data("maven_crm")))
     monkeypatch.chdir(tmp_path)
