@@ -9,7 +9,7 @@ from pipeline.audit_alike import Alike
 from pipeline.audit_duplicates import Duplicates
 from pipeline.audit_maturity import Maturity
 from pipeline.audit_parity import Parity
-from pipeline.audit_words import FRAME, full_name, list_some, show_share
+from pipeline.audit_words import FRAME, count_of, full_name, list_some, show_share
 from pipeline.sentences import count_rows
 
 SHOWN = 5
@@ -98,7 +98,7 @@ def _parity(parity: Parity | None) -> Iterator[Finding]:
             "note", f"Run {parity.run_id}, built again from {tables}, agrees to the bit ({told}). {why}".strip()
         )
         return
-    what = f"{differing:,} values of run {parity.run_id} differ when they are built again ({told})."
+    what = f"Run {parity.run_id}, built again, differs in {count_of(differing, 'value')} ({told})."
     if parity.state == "changed since":
         yield Finding(
             "look", f"{what} {why}", "Score again, then check again: with nothing changed, nothing may differ."
@@ -144,17 +144,16 @@ def _of_target(one: Maturity) -> Iterator[Finding]:
         remedy = f"Set targets.{one.target}.spine.start to {alive[0]}-01, or ask" if alive else "Ask"
         yield Finding(
             "look",
-            f"{one.target}: the cohorts {list_some(trained)} look dead: next to nothing is known of them after "
+            f"{one.target}: dead by the look of it: {list_some(trained)}, of which next to nothing is known after "
             f"{one.horizon_days} days.",
             f"{remedy} since when outcomes are recorded.",
         )
     if left := [cohort.month for cohort in dead if not cohort.in_training]:
-        yield Finding(
-            "note", f"{one.target}: the cohorts {list_some(left)} look dead, and spine.start leaves them out."
-        )
+        yield Finding("note", f"{one.target}: dead by the look of it: {list_some(left)}, which spine.start leaves out.")
     if unripe := [cohort.month for cohort in one.cohorts if cohort.state != "ripe"]:
         yield Finding(
-            "note", f"{one.target}: the labels of {list_some(unripe)} are not all ripe yet; they are not trained on."
+            "note",
+            f"{one.target}: not all labels are ripe yet: {list_some(unripe)}; nobody learns from those that are not.",
         )
 
 
@@ -184,10 +183,11 @@ def _quality(audit: Audit) -> Iterator[Finding]:
 
 def _duplicates(found: Duplicates | None) -> Iterator[Finding]:
     if found is not None and found.groups:
+        groups = count_of(len(found.groups), "group")
         yield Finding(
             "look",
-            f"{found.in_groups:,} of {found.customers:,} customers are there more than once, in {len(found.groups):,} "
-            f"groups such as {list_some(found.groups[0])} (by {', '.join(found.compared_by)}).",
+            f"{found.in_groups:,} of {found.customers:,} customers are there more than once, in {groups} such as "
+            f"{list_some(found.groups[0])} (by {', '.join(found.compared_by)}).",
             "Merge them in the CRM.",
         )
 

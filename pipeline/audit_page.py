@@ -12,7 +12,7 @@ from pipeline.atomic_files import replace_text
 from pipeline.audit import Audit
 from pipeline.audit_findings import describe_alike, find, sum_up
 from pipeline.audit_maturity import Cohort, Maturity
-from pipeline.audit_words import full_name, show_duration, show_share
+from pipeline.audit_words import count_of, full_name, show_duration, show_share
 
 PAGES = Path(__file__).parent / "pages"
 SHOWN_GROUPS = 20
@@ -80,6 +80,7 @@ def make_page(audit: Audit) -> str:
         constant=[one for one in fillings if one.constant is not None],
         alike=[describe_alike(one) for one in audit.quality.alike],
         shown_groups=SHOWN_GROUPS,
+        count=count_of,
         share=show_share,
         duration=show_duration,
         name=full_name,

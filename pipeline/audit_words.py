@@ -24,6 +24,15 @@ def list_some(names: Sequence[str], most: int = 5) -> str:
     return ", ".join(names) if len(names) <= most else f"{', '.join(names[:most])} and {len(names) - most} more"
 
 
+def count_of(count: int, what: str) -> str:
+    """Count things.
+
+    >>> count_of(1, "group"), count_of(1234, "group")
+    ('1 group', '1,234 groups')
+    """
+    return f"{count:,} {what}" if count == 1 else f"{count:,} {what}s"
+
+
 def show_share(value: float | None) -> str:
     """Write a share in percent; nothing where there is none.
 

@@ -142,21 +142,21 @@ def test_dead_cohorts_in_training_say_where_to_start() -> None:
     [finding] = find(found)
     assert (finding.level, finding.what) == (
         "look",
-        "conversion: the cohorts 2024-01, 2024-02 look dead: next to nothing is known of them after 90 days.",
+        "conversion: dead by the look of it: 2024-01, 2024-02, of which next to nothing is known after 90 days.",
     )
     assert finding.remedy == (
         "Set targets.conversion.spine.start to 2024-03-01, or ask since when outcomes are recorded."
     )
     left_out = [replace(one, in_training=False) for one in dead]
     assert sentences(make_audit(maturity=(make_maturity(*left_out, cohort("2024-03")),)), "note") == [
-        "conversion: the cohorts 2024-01, 2024-02 look dead, and spine.start leaves them out."
+        "conversion: dead by the look of it: 2024-01, 2024-02, which spine.start leaves out."
     ]
 
 
 def test_cohorts_that_are_not_ripe_are_named_and_without_any_nothing_can_be_learnt() -> None:
     found = make_audit(maturity=(make_maturity(cohort("2024-03"), cohort("2024-04", settled=0)),))
     assert sentences(found, "note") == [
-        "conversion: the labels of 2024-04 are not all ripe yet; they are not trained on."
+        "conversion: not all labels are ripe yet: 2024-04; nobody learns from those that are not."
     ]
     found = make_audit(maturity=(make_maturity(cohort("2024-04", settled=0)),))
     assert sentences(found, "look") == ["conversion: no cohort is ripe, so nothing can be learnt yet."]

@@ -7,7 +7,7 @@ import typer
 from rich.table import Table
 from rich.text import Text
 
-from pipeline.audit_words import full_name, show_duration, show_share
+from pipeline.audit_words import count_of, full_name, show_duration, show_share
 from pipeline.commands.options import JsonOption, answer, print_json, progress
 from pipeline.errors import ConfigError, GateError
 
@@ -122,14 +122,14 @@ def _print_maturity(target: "Maturity") -> None:
     )  # fmt: skip
     shown = [one for one in target.cohorts if one.in_training or one.looks_dead]
     for one in shown:
-        shares = [show_share(value) for value in (one.base_rate, *one.known.values())]
+        shares = [show_share(value) for value in (one.base_rate, *map(one.known.get, target.days))]
         note = "looks dead" if one.looks_dead else "" if one.state == "ripe" else one.state
         outside = "" if one.in_training else "before spine.start"
         notes = ", ".join(filter(None, (note, outside)))
         table.add_row(one.month, f"{one.rows:,}", f"{one.ripe:,}", *shares, notes)
     _show(table)
     if left := len(target.cohorts) - len(shown):
-        _say(f" and {left} {'month' if left == 1 else 'months'} before spine.start, in --json and on the page")
+        _say(f" and {count_of(left, 'month')} before spine.start, in --json and on the page")
 
 
 def _print_missing(audit: "Audit") -> None:
