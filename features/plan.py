@@ -304,12 +304,18 @@ def feature_names(catalog: Iterable[Group], tables: CrmTables) -> set[str]:
             )
             names |= set(group.function(view))
             continue
-        stored = tables.tables.get(group.table) or StoredTable(group.table, "", 0, 0, "", {}, {})
+        stored = tables.tables.get(group.table) or _unmapped(group.table)
         view = ibis.table(_schema(stored, group), name="view")
         if isinstance(group, FeatureGroup):
-            levels = _levels(tables, group.table)[group.each] if group.each and stored.file else ()
-            names |= set(group.features(view, TABLES[group.table].time, levels))
+            own = _levels(tables, group.table) if stored.file else {"questions": tables.questions}
+            names |= set(group.features(view, TABLES[group.table].time, own.get(group.each or "", ())))
         else:
             pooled = group.function(view)
             names |= {*pooled, *(member.count for member in pooled.values())}
     return names
+
+
+def _unmapped(name: str) -> StoredTable:
+    """Return a table that the deployment lacks, with the clocks that every extract would give it."""
+    clocks = {f"{time}_known_at" for time in TABLES[name].revealed.values()}
+    return StoredTable(name, "", 0, 0, "", dict.fromkeys(("known_at", *clocks), "time"), {})

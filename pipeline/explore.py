@@ -32,7 +32,8 @@ def describe_features(config_path: Path, target: str | None) -> dict[str, Any]:
         nobody = pd.DataFrame({"entity_id": [], "as_of": [], "customer_id": []}).astype({"as_of": "datetime64[us]"})
         built = build_features(tables, nobody, load_catalog(config), entity)
         features |= {info.name: asdict(info) for info in built.infos}
-        skipped |= dict(built.skipped)
+        of_others = {group: reason for group, reason in skipped.items() if not reason.startswith("it describes")}
+        skipped = skipped | dict(built.skipped) | of_others
     groups = {info["group"] for info in features.values()}
     left_out = {name: reason for name, reason in skipped.items() if name not in features and name not in groups}
     return {"features": list(features.values()), "skipped": left_out}

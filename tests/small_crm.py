@@ -11,7 +11,7 @@ import json
 import shutil
 import sqlite3
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import closing
 from dataclasses import dataclass
 from pathlib import Path
@@ -20,6 +20,8 @@ from unittest.mock import patch
 
 import yaml
 
+from features.group import Group
+from features.groups import activities, deals, orders, profile, results
 from pipeline.cli import main
 from pipeline.config import Config, load_config
 
@@ -28,6 +30,24 @@ CONFIG = "configs/small.yaml"
 CUSTOMERS = 400
 CHURN_ONLY = {"targets__conversion": None, "write_back__tables__conversion": None}
 """Changes of the config that leave one target of two."""
+FEW_GROUPS: tuple[Group, ...] = (
+    profile.customer_profile,
+    orders.order_history,
+    orders.order_demand,
+    orders.order_gaps,
+    orders.order_silence,
+    orders.order_rates,
+    activities.customer_activity,
+    deals.deal_profile,
+    deals.deal_stage,
+    deals.deal_pace,
+    activities.deal_activity_history,
+    activities.deal_activity,
+    deals.customer_deals,
+    results.owner_results,
+    results.source_results,
+)
+"""Feature groups that commands work with here, some of each shape: what a command does needs no more of them."""
 SIMPLE = ("base_rate", "logistic")
 """Candidates that train in a second; the recipe's own tests compare all."""
 
@@ -80,9 +100,9 @@ class World:
 
     folder: Path
 
-    def run(self, command: str, *arguments: str) -> Answer:
-        """Run a command (`features list`) with this world's config in its folder."""
-        with contextlib.chdir(self.folder):
+    def run(self, command: str, *arguments: str, groups: Sequence[Group] = FEW_GROUPS) -> Answer:
+        """Run a command (`features list`) with this world's config in its folder, as if these groups were shipped."""
+        with contextlib.chdir(self.folder), patch("pipeline.deployment.CATALOG", groups):
             return run_cli(*command.split(), *arguments, "--config", CONFIG)
 
     @property

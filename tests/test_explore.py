@@ -8,11 +8,13 @@ from pathlib import Path
 from typing import Any
 from unittest.mock import patch
 
+import pandas as pd
 import pytest
-from conftest import make_config, make_tables
+from conftest import make_config, make_tables, read_rows
 from small_crm import Answer, World
 from stored import stored_world
 
+from features.build import FeatureFrame, build_features
 from features.catalog import CATALOG
 from features.errors import DataError
 from features.plan import feature_names
@@ -23,7 +25,7 @@ from pipeline.explore import describe_features, show_features
 
 @pytest.fixture(scope="module")
 def listed(finished: World) -> dict[str, Any]:
-    document: dict[str, Any] = finished.run("features list", "--json").document
+    document: dict[str, Any] = finished.run("features list", "--json", groups=CATALOG).document
     return document
 
 
@@ -31,8 +33,12 @@ def test_the_list_has_every_feature_of_the_deployment_in_the_order_of_the_catalo
     names = [feature["name"] for feature in listed["features"]]
     assert len(names) == len(set(names)) > 70
     assert {"orders_count_90d", "deal_amount", "deal_activities_count_30d", "owner_deals_won_rate"} <= set(names)
-    assert listed["skipped"] == {}  # the simulated CRM has every table
-    churn = [f["name"] for f in finished.run("features list", "--target", "churn", "--json").document["features"]]
+    nothing = "there are no extra columns"  # the simulated CRM has every table, and only columns that are known
+    assert listed["skipped"] == {"customer_columns": nothing, "deal_columns": nothing}
+    churn = [
+        f["name"]
+        for f in finished.run("features list", "--target", "churn", "--json", groups=CATALOG).document["features"]
+    ]
     groups = [group.name for group in load_catalog(finished.config)]
     places = [groups.index(f["group"]) for f in listed["features"] if f["name"] in set(churn)]
     assert places == sorted(places)
@@ -138,6 +144,29 @@ def test_people_see_values_and_words(finished: World, customer: str):
     assert re.search(r"^ *orders_days_since_last +\S+ +\d+ days since the last order *$", shown, re.MULTILINE)
 
 
+def test_people_see_the_rows_behind_a_feature(finished: World, customer: str):
+    shown = show(finished, customer, "--feature", "orders_returns_amount_90d").out
+    ((known, inside, counted),) = finished.sql(
+        "SELECT count(*), sum(occurred_at >= datetime(now, '-90 days')), "
+        "sum(occurred_at >= datetime(now, '-90 days') AND quantity < 0) FROM orders, clock "
+        "WHERE customer_id = ? AND orders.known_at < now",
+        customer,
+    )
+    assert f"rows of orders by customer_id: {known} known, {inside} of them in its 90 days; {counted} count\n" in shown
+    assert shown.count("\n O") + shown.count("\n R") == 20
+    assert f"and {known - 20} older ones\n" in shown
+
+
+def test_people_see_what_a_feature_is_computed_from(finished: World, customer: str):
+    shown = show(finished, customer, "--feature", "orders_silence_ratio").out
+    _, needs = shown.split("computed from:\n")
+    assert re.search(r"^ *orders_days_since_last +\S+ +\d+ days since the last order *$", needs, re.MULTILINE)
+    ((deal,),) = finished.sql("SELECT max(deal_id) FROM deals WHERE closed_at IS NULL AND owner_id IS NOT NULL")
+    shown = show(finished, deal, "--feature", "owner_deals_won_rate").out
+    assert re.search(r"^computed from all deals that share deals\.owner_id = \w+:$", shown, re.MULTILINE)
+    assert re.search(r"^ *owner_deals_closed_count_365d +\d+ ", shown, re.MULTILINE)
+
+
 @pytest.mark.parametrize(
     ("arguments", "code", "expected"),
     [
@@ -228,14 +257,17 @@ def test_a_group_of_ones_own_is_a_feature_like_any_other(world: World, customer:
     world.change_config(feature_modules=["ours.py"])
     described = world.run("features describe", "our_orders_60d", "--target", "churn", "--json").document
     assert (described["group"], described["description"]) == ("our_orders", "Orders of ours.")
+    listed = world.run("features list", "--target", "churn", "--json").document["features"]
+    assert listed[-1]["name"] == "our_orders_60d"  # after those of the catalog
+    behind = show(world, customer, "--feature", "our_orders_60d", "--json").document["behind"]
     features = show(world, customer, "--target", "churn", "--json").document["features"]
     ((count,),) = world.sql(
         "SELECT count(*) FROM orders, clock WHERE customer_id = ? AND orders.known_at < now "
         "AND occurred_at >= datetime(now, '-60 days')",
         customer,
     )
-    assert features[-1]["name"] == "our_orders_60d"  # after those of the catalog
-    assert features[-1]["value"] == count
+    assert features[-1]["name"] == "our_orders_60d"
+    assert features[-1]["value"] == behind["counted"] == count
     assert features[-1]["en"] == f"{count} of ours"
 
 
@@ -261,6 +293,63 @@ def test_a_module_that_cannot_be_used_is_named(world: World, text: str | None, e
         answer = world.run(command)
         assert answer.code == 2
         assert re.match(f"Error: {expected}", answer.err)
+
+
+def build_ours(folder: Path, text: str, *, without_future: bool = False) -> FeatureFrame:
+    """Features of a module of ours for C1 on 1 July, with what became known since or without."""
+    later = (
+        ""
+        if without_future
+        else """
+        O2  2024-06-30  2024-07-01  -           20  8
+        O3  2024-06-01  2024-07-05  -           30  8
+        O1  2024-06-01  2024-07-02  -           99  9"""
+    )
+    until = "-" if without_future else "2024-07-02"
+    rows = {
+        "customers": [{"customer_id": "C1", "created_at": "2024-01-01", "known_until": None}],
+        "orders": f"""
+        order_id  occurred_at  known_at  known_until  amount  quantity
+        O1  2024-06-01  2024-06-01  {until}  10  1{later}
+        """,
+    }
+    delivered = [{**row, "customer_id": "C1"} for row in read_rows("orders", rows["orders"]).to_pylist()]
+    tables = stored_world(folder, **{**rows, "orders": delivered})
+    (folder / "ours.py").write_text(text, encoding="utf-8")
+    config = make_config(folder, {name: {} for name in rows}, feature_modules=[folder / "ours.py"])
+    spine = pd.DataFrame({"entity_id": ["C1"], "as_of": ["2024-07-01"], "customer_id": ["C1"]})
+    with patch("pipeline.deployment.CATALOG", ()):
+        return build_features(tables, spine, load_catalog(config), "customers")
+
+
+def test_a_group_of_ones_own_cannot_see_the_future(tmp_path: Path):
+    everything = GROUP.replace("window.mask.sum()", "orders.amount.sum(where=window.mask)")
+    seen = [build_ours(tmp_path / str(cut), everything, without_future=cut).frame for cut in (False, True)]
+    assert seen[0]["our_orders_60d"].tolist() == [10]  # neither the later rows nor what O1 was changed to
+    pd.testing.assert_frame_equal(*seen)
+
+
+@pytest.mark.parametrize(
+    ("value", "expected"),
+    [
+        (
+            "(orders.known_until.isnull() & window.mask).sum()",
+            r"^Feature group 'our_orders' reads column 'known_until' of table 'orders', which no feature may see: it ",
+        ),
+        (
+            "orders.amount.sum(where=orders.quantity > 0)",
+            r"^Feature 'our_orders_60d' of group 'our_orders' does not use its window of 60 days\. Put window\.mask ",
+        ),
+        (
+            "orders.amonut.sum(where=window.mask)",
+            r"^Feature group 'our_orders': 'Table' object has no attribute 'amonut'\. Use a column that table ",
+        ),
+        ("orders.occurred_at.max(where=window.mask)", r"^Feature 'our_orders_60d' is a timestamp\(6\)\. Make it a "),
+    ],
+)
+def test_a_group_of_ones_own_that_does_what_none_may_is_refused(tmp_path: Path, value: str, expected: str):
+    with pytest.raises(DataError, match=expected):
+        build_ours(tmp_path, GROUP.replace("window.mask.sum()", value))
 
 
 def test_every_name_the_catalog_could_give_is_known_also_without_its_tables(finished: World, listed: dict):
