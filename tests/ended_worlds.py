@@ -12,14 +12,19 @@ from zlib import crc32
 
 from hypothesis import strategies as st
 from stored import stored_world
-from worlds import DAYS, END, STAGES, START, World
+from worlds import DAYS, END, QUESTIONS, REVEALED, STAGES, START, World
 
 from features.tables import TABLES, CrmTables
 
 Stored = dict[str, list[dict[str, Any]]]
 Kind = Literal["delete", "restore", "change", "move", "turn", "merge"]
-OTHER = {"orders": "amount", "deals": "amount", "customers": "employees", "subscriptions": "mrr"}
-"""A column whose value a correction raises by one; activities change their kind."""
+OTHER = {
+    "orders": "amount", "deals": "amount", "customers": "employees", "subscriptions": "mrr", "invoices": "amount",
+    "tickets": "satisfaction",
+}  # fmt: skip
+"""A number that a correction raises by one."""
+OWNED = ("orders", "deals", "activities", "subscriptions", "invoices", "tickets", "contacts")
+"""Tables whose rows go over to another customer."""
 
 
 @dataclass(frozen=True)
@@ -36,22 +41,14 @@ class Fate:
 def fates(*kinds: Kind) -> st.SearchStrategy[list[Fate]]:
     """Draw fates of these kinds; moments are midnights, so that they often coincide with other times."""
     days = st.integers(1, DAYS + 10).map(lambda day: START + timedelta(days=day))
-    tables = st.sampled_from(["orders", "deals", "customers", "activities", "stage_changes", "subscriptions"])
-    places = st.integers(0, 400)
-    return st.lists(st.builds(Fate, st.sampled_from(kinds), tables, places, days, places), min_size=30, max_size=60)
+    tables = st.sampled_from([*OWNED, "orders", "deals", "customers", "customers", "stage_changes", "assessments"])
+    places = st.integers(0, 4000)
+    return st.lists(st.builds(Fate, st.sampled_from(kinds), tables, places, days, places), min_size=150, max_size=150)
 
 
 def store(world: World) -> Stored:
-    """Rows of a world without its field changes, one version each; every third order opens a subscription."""
-    stored = {name: [{**row, "known_until": None} for row in rows] for name, rows in world.rows.items()}
-    stored["subscriptions"] = [
-        {
-            "subscription_id": f"S-{row['order_id']}", "occurred_at": row["occurred_at"], "mrr": row["amount"],
-            "known_at": row["known_at"], "customer_id": row["customer_id"], "known_until": None,
-        }
-        for row in stored["orders"][::3]
-    ]  # fmt: skip
-    return stored
+    """Rows of a world without its field changes, one version each."""
+    return {name: [{**row, "known_until": None} for row in rows] for name, rows in world.rows.items()}
 
 
 def live(stored: Stored, happening: Iterable[Fate]) -> Stored:
@@ -79,9 +76,9 @@ def _after(row: dict[str, Any], fate: Fate, customers: list[dict[str, Any]]) -> 
         return []
     if fate.kind == "restore":
         return [{**begun, "known_at": fate.at + timedelta(days=3)}]
-    if fate.kind == "change" and fate.table in OTHER:
-        return [{**begun, OTHER[fate.table]: row[OTHER[fate.table]] + 1}]
-    if fate.kind == "move" and fate.table in ("orders", "deals", "activities", "subscriptions"):
+    if fate.kind == "change":
+        return [_corrected(begun, fate, customers)]
+    if fate.kind == "move" and fate.table in OWNED:
         there = [one["customer_id"] for one in customers if one["known_at"] < fate.at]
         return [{**begun, "customer_id": there[fate.other % len(there)]}] if there and row["customer_id"] else None
     is_closed = fate.table == "deals" and row["closed_at_known_at"] is not None and row["closed_at_known_at"] < fate.at
@@ -90,6 +87,16 @@ def _after(row: dict[str, Any], fate: Fate, customers: list[dict[str, Any]]) -> 
             return [{**begun, "closed_at": None, "closed_at_known_at": None, "outcome": None}]
         return [{**begun, "outcome": "lost" if row["outcome"] == "won" else "won"}]
     return None
+
+
+def _corrected(row: dict[str, Any], fate: Fate, customers: list[dict[str, Any]]) -> dict[str, Any]:
+    """Return the row with another value: of a customer often another parent."""
+    if fate.table == "customers" and fate.other % 2:
+        return {**row, "parent_id": customers[fate.other % len(customers)]["customer_id"]}
+    if fate.table in ("contacts", "activities"):
+        return {**row, **({"seniority": "director"} if fate.table == "contacts" else {"kind": "meeting"})}
+    column = OTHER.get(fate.table)
+    return {**row, column: (row[column] or 0) + 1} if column else row
 
 
 def _merge(stored: Stored, fate: Fate) -> None:
@@ -101,7 +108,7 @@ def _merge(stored: Stored, fate: Fate) -> None:
     if gone["customer_id"] == kept["customer_id"]:
         return
     gone["known_until"] = fate.at
-    for rows in (stored[name] for name in ("orders", "deals", "activities", "subscriptions")):
+    for rows in (stored[name] for name in OWNED):
         for row in [row for row in rows if row["customer_id"] == gone["customer_id"] and row["known_until"] is None]:
             if row["known_at"] < fate.at:
                 row["known_until"] = fate.at
@@ -117,10 +124,11 @@ def cut(stored: Stored, at: datetime) -> Stored:
 
 def _as_known(name: str, row: dict[str, Any], at: datetime) -> dict[str, Any]:
     known = {**row, "known_until": row["known_until"] if row["known_until"] and row["known_until"] < at else None}
-    clock = row.get("closed_at_known_at")
-    return known | dict.fromkeys(TABLES[name].revealed if clock and clock >= at else ()) | (
-        {"closed_at_known_at": None} if clock and clock >= at else {}
-    )  # fmt: skip
+    for time, columns in REVEALED.get(name, {}).items():
+        clock = row[f"{time}_known_at"]
+        if clock and clock >= at:
+            known |= dict.fromkeys((time, f"{time}_known_at", *columns))
+    return known
 
 
 def scramble(stored: Stored, at: datetime) -> Stored:
@@ -136,14 +144,20 @@ def _scrambled(name: str, row: dict[str, Any], at: datetime) -> list[dict[str, A
     other = dict(row)
     if row["known_until"] is None or row["known_until"] >= at:
         other["known_until"] = [None, at, at + timedelta(days=1)][luck]
-    clock = row.get("closed_at_known_at")
-    if clock is not None and clock >= at:
-        other |= {"outcome": "lost" if row["outcome"] == "won" else "won", "closed_at_known_at": clock + timedelta(1)}
+    for time, columns in REVEALED.get(name, {}).items():
+        clock = row[f"{time}_known_at"]
+        if clock is not None and clock >= at:
+            values = {"outcome": "lost" if row.get("outcome") == "won" else "won", "satisfaction": 3.0}
+            other |= {f"{time}_known_at": clock + timedelta(1), **{c: values.get(c, "x") for c in columns}}
     return [other]
 
 
 def write(folder: Path, stored: Stored, data_end: datetime = END) -> CrmTables:
     """Write the tables that have rows."""
     return stored_world(
-        folder, data_end=data_end, stages=STAGES, **{name: rows for name, rows in stored.items() if rows}
+        folder,
+        data_end=data_end,
+        stages=STAGES,
+        questions=QUESTIONS,
+        **{name: rows for name, rows in stored.items() if rows},
     )
