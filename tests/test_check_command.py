@@ -3,6 +3,7 @@
 import contextlib
 import json
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 from unittest.mock import patch
 
@@ -10,7 +11,9 @@ import pytest
 from small_crm import Answer, run_cli
 
 from features.groups.orders import order_history
+from pipeline.audit import Audit, audit
 from pipeline.audit_verdict import ColumnVerdict
+from pipeline.config import load_config
 
 CONFIG = """
 name: shop
@@ -57,6 +60,11 @@ def printed(folder: Path) -> Answer:
     return run_cli("check", "-c", "shop.yaml", "--html", "pages/check.html")
 
 
+@pytest.fixture(scope="module")
+def found(folder: Path) -> Audit:
+    return audit(load_config(folder / "shop.yaml"))
+
+
 def leaking(column: str, table: str = "customers") -> ColumnVerdict:
     return ColumnVerdict(table, column, "leak", "static", True, "Only with an outcome [red].", "Who fills it?", 0.9)
 
@@ -78,15 +86,16 @@ def test_everything_is_printed_and_ends_with_the_verdict(printed: Answer) -> Non
     assert " and 1 month before spine.start, in --json and on the page" in lines
 
 
-def test_no_value_of_a_sensitive_column_is_shown(folder: Path, printed: Answer) -> None:
+def test_no_value_of_a_sensitive_column_is_shown(folder: Path, printed: Answer, found: Audit) -> None:
     page = (folder / "pages" / "check.html").read_text(encoding="utf-8")
-    document = run_cli("check", "-c", "shop.yaml", "--json").out
+    document = json.dumps(found.to_json())
     assert "C1, C2" in printed.out  # they are found by their name
     assert not [text for text in (printed.out, page, document) if "zzsecret" in text.casefold()]
 
 
-def test_json_is_one_document_on_stdout(folder: Path) -> None:
-    answer = run_cli("check", "-c", "shop.yaml", "--json", "--html", "other.html")
+def test_json_is_one_document_on_stdout(folder: Path, found: Audit) -> None:
+    with patch("pipeline.audit.audit", return_value=found):
+        answer = run_cli("check", "-c", "shop.yaml", "--json", "--html", "other.html")
     document = answer.document
     assert (document["name"], document["passed"], document["verdict"]) == ("shop", True, "Passed: no leak is in use.")
     assert {"columns", "lateness", "maturity", "quality", "parity", "findings"} <= document.keys()
@@ -95,8 +104,8 @@ def test_json_is_one_document_on_stdout(folder: Path) -> None:
 
 
 @pytest.mark.usefixtures("folder")
-def test_a_leak_in_use_ends_with_exit_code_1_and_says_what_to_do() -> None:
-    with patch("pipeline.audit.check_columns", return_value=[leaking("region")]):
+def test_a_leak_in_use_ends_with_exit_code_1_and_says_what_to_do(found: Audit) -> None:
+    with patch("pipeline.audit.audit", return_value=replace(found, columns=(leaking("region"),))):
         answer = run_cli("check", "-c", "shop.yaml")
         document = run_cli("check", "-c", "shop.yaml", "--json")
     assert answer.code == document.code == 1
