@@ -14,6 +14,7 @@ from typing import Any
 import ibis
 import pandas as pd
 import pyarrow as pa
+from ibis.backends.sql.compilers.pyspark import PySparkCompiler
 
 from features.engine import Database
 from features.errors import DataError
@@ -55,6 +56,14 @@ _TYPES: Mapping[ColumnType, str] = MappingProxyType(
         "flag": "BOOLEAN",
     }
 )
+
+
+def _whole_seconds(compiler: Any, op: Any, *, arg: Any) -> Any:
+    """Seconds since 1970, rounded down as DuckDB's are; what Ibis writes rounds times before 1970 up."""
+    return compiler.f.anon.unix_seconds(arg)
+
+
+PySparkCompiler.visit_ExtractEpochSeconds = _whole_seconds
 
 
 @dataclass(frozen=True)

@@ -74,13 +74,17 @@ def score_rows(rows: Any, bundle: Path, sha256: str) -> Any:
         entity_id, as_of, log_odds and contributions, one row per row.
 
     """
-    parcel = {f"bundle/{file.name}": file.read_bytes() for file in sorted(bundle.iterdir())}
-    parcel["predict.py"] = Path(predict.__file__).read_bytes()
-    sent = rows.sparkSession.sparkContext.broadcast(parcel)
-    return rows.mapInArrow(_make_scorer(sent, sha256), _SCORED)
+    sent = rows.sparkSession.sparkContext.broadcast(pack(bundle))
+    return rows.mapInArrow(make_scorer(sent, sha256), _SCORED)
 
 
-def _make_scorer(parcel: Any, sha256: str) -> Callable[[Iterator[pa.RecordBatch]], Iterator[pa.RecordBatch]]:
+def pack(bundle: Path) -> dict[str, bytes]:
+    """Files that an executor needs: those of the bundle, and the module that reads it."""
+    files = {f"bundle/{file.name}": file.read_bytes() for file in sorted(bundle.iterdir())}
+    return {**files, "predict.py": Path(predict.__file__).read_bytes()}
+
+
+def make_scorer(parcel: Any, sha256: str) -> Callable[[Iterator[pa.RecordBatch]], Iterator[pa.RecordBatch]]:
     """Make the function that executors run. It is sent by value and names nothing of ours: they need no leadsieve."""
 
     def score(batches: Iterator[pa.RecordBatch]) -> Iterator[pa.RecordBatch]:
