@@ -11,7 +11,7 @@ import pyarrow as pa
 import pytest
 from crm_world import crm_folder  # noqa: F401  (a fixture)
 from postgres_server import postgres, postgres_server  # noqa: F401  (fixtures)
-from small_crm import CUSTOMERS, SIMPLE, Answer, World, copy_world, only_candidates, write_configs
+from small_crm import Answer, World, copy_world, make_demo
 
 from features.tables import TABLES, CrmTables, load_tables
 from pipeline.adapters.memory import MemorySource
@@ -49,12 +49,9 @@ def public_data() -> Callable[[str], Path]:
 
 @pytest.fixture(scope="session")
 def demo_answer(tmp_path_factory: pytest.TempPathFactory) -> tuple[World, Answer]:
-    """A world in which `leadsieve demo` has run, and what it printed."""
-    world = write_configs(tmp_path_factory.mktemp("small"))
-    with only_candidates(*SIMPLE):
-        answer = world.run("demo", "--customers", str(CUSTOMERS))
-    assert answer.code == 0, answer.err
-    return world, answer
+    """A world in which `leadsieve demo` has run, and what it printed; made once for all processes of a test run."""
+    own = tmp_path_factory.getbasetemp()
+    return make_demo((own.parent if "PYTEST_XDIST_WORKER" in os.environ else own) / "demo")
 
 
 @pytest.fixture(scope="session")

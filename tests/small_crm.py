@@ -5,6 +5,7 @@ Making it is slow (a simulation, an extract, two trainings), so it is made once:
 """
 
 import contextlib
+import fcntl
 import hashlib
 import io
 import json
@@ -13,7 +14,7 @@ import sqlite3
 import sys
 from collections.abc import Iterator, Sequence
 from contextlib import closing
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 from unittest.mock import patch
@@ -86,11 +87,13 @@ def run_cli(*arguments: str) -> Answer:
 
 @contextlib.contextmanager
 def only_candidates(*names: str) -> Iterator[None]:
-    """Let the recipe compare these candidates only."""
+    """Let the recipe compare these candidates only, and the logistic one under one setting."""
     import models.recipe
+    from models.logistic import Logistic
 
     kept = tuple(candidate for candidate in models.recipe.CANDIDATES if candidate.name in names)
-    with patch.object(models.recipe, "CANDIDATES", kept):
+    setting = {"ramps": 0, "penalty": 30.0}
+    with patch.object(models.recipe, "CANDIDATES", kept), patch.object(Logistic, "settings", return_value=[setting]):
         yield
 
 
@@ -176,6 +179,23 @@ def write_configs(folder: Path) -> World:
     text = text.replace("name: demo ", "name: small\nstate: state ").replace(".leadsieve/demo/crm.db", "crm.db")
     (folder / CONFIG).write_text(text, encoding="utf-8")
     return World(folder)
+
+
+def make_demo(folder: Path) -> tuple[World, Answer]:
+    """Run `leadsieve demo` in a folder, unless another process has done so: the world and what was printed."""
+    folder.mkdir(exist_ok=True)
+    told = folder / "answer.json"
+    with (folder / "lock").open("w") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        if told.is_file():
+            return World(folder / "small"), Answer(**json.loads(told.read_text(encoding="utf-8")))
+        shutil.rmtree(folder / "small", ignore_errors=True)
+        world = write_configs(folder / "small")
+        with only_candidates(*SIMPLE):
+            answer = world.run("demo", "--customers", str(CUSTOMERS))
+        assert answer.code == 0, answer.err
+        told.write_text(json.dumps(asdict(answer)), encoding="utf-8")
+    return world, answer
 
 
 def copy_world(world: World, folder: Path) -> World:
