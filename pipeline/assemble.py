@@ -108,7 +108,7 @@ def assemble(
         for name, memory in memories.items()
         if memory.plan.aside
     }
-    changes = count_changes(config, memories, previous, before)
+    changes = count_changes(config, memories, previous, before, intake.same_selects())
     return Assembly(tuple(outputs), counts, replace(notes, unread=unread), asides, changes)
 
 

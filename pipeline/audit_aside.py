@@ -13,8 +13,6 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
-import duckdb
-
 from features.errors import DataError
 from features.tables import DUCKDB_TYPES, MANIFEST, ColumnType, StoredTable
 from pipeline.mapping import TablePlan
@@ -69,20 +67,21 @@ def make_aside(memory: Memory, before: StoredTable | None) -> str:
             f"(SELECT {key} FROM {memory.typed}) AND {key} IN "
             f"(SELECT {key} FROM {quote(f'versions_{memory.name}')} WHERE {UNTIL} IS NULL)"
         )
-    made = quote(aside_name(memory.name))
-    memory.connection.execute(f"CREATE TABLE {made} AS {rows}")
-    for one in memory.plan.aside:
-        if one.kind == "text":
-            hide_rare(memory.connection, made, quote(one.name))
+    made, whole = quote(aside_name(memory.name)), quote(f"whole_{memory.name}")
+    values = ", ".join(_without_rare(column, kind, whole) for column, kind in columns.items() if quote(column) != key)
+    memory.connection.execute(f"CREATE TEMP TABLE {whole} AS {rows}")
+    memory.connection.execute(f"CREATE TABLE {made} AS SELECT {key}, {values} FROM {whole}")
+    memory.connection.execute(f"DROP TABLE {whole}")
     return f"SELECT {names} FROM {made} ORDER BY {key}"
 
 
-def hide_rare(connection: duckdb.DuckDBPyConnection, table: str, column: str) -> None:
-    """Replace the texts of a column that few rows have."""
-    connection.execute(
-        f"UPDATE {table} SET {column} = '{RARE}' WHERE {column} IN "
-        f"(SELECT {column} FROM {table} GROUP BY 1 HAVING count(*) < {FEW})"
-    )
+def _without_rare(column: str, kind: ColumnType, table: str) -> str:
+    """Return the SQL of a column in which texts that few rows have are replaced."""
+    name = quote(column)
+    if kind != "text":
+        return name
+    kept = f"SELECT {name} FROM {table} GROUP BY 1 HAVING count(*) >= {FEW}"
+    return f"CASE WHEN {name} IS NULL THEN NULL WHEN {name} IN ({kept}) THEN {name} ELSE '{RARE}' END AS {name}"
 
 
 def _as_before(column: str, kind: ColumnType, before: StoredTable) -> str:

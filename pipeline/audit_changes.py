@@ -4,7 +4,7 @@
 The counts are kept in the manifest and grow with every extract of a later `data_end`.
 """
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import asdict, dataclass
 from datetime import datetime
 from typing import Any
@@ -59,6 +59,7 @@ def count_changes(
     memories: Mapping[str, Memory],
     previous: Previous | None,
     asides: Mapping[str, StoredTable],
+    selected: Collection[str],
 ) -> dict[str, dict[str, dict[str, int]]]:
     """Count what changed since the extract before, on top of what was counted until then.
 
@@ -72,6 +73,8 @@ def count_changes(
         The extract before.
     asides : mapping of table to StoredTable
         Undeclared columns as the extract before kept them.
+    selected : collection of str
+        Tables with the same SELECT as in the extract before: counts of another one are of other columns.
 
     Returns
     -------
@@ -83,7 +86,7 @@ def count_changes(
         return {}
     before = read_changes(read_notes(previous.tables.folder))
     counts: dict[str, dict[str, dict[str, int]]] = {}
-    for name, memory in memories.items():
+    for name, memory in ((name, memory) for name, memory in memories.items() if name in selected):
         watched = (*memory.plan.mapping.static, *(one.name for one in memory.plan.aside))
         total = {column: found for column, found in before.get(name, {}).items() if column in watched}
         if memory.has_before and memory.plan.spec.is_entity and previous.data_end < memory.data_end:

@@ -38,8 +38,8 @@ def look_at_changes(entities: Entities, column: str, changes: Changes, rows: int
     share = changes.settled_changed / changes.settled_rows if changes.settled_rows else 0.0
     other_share = others_changed / others if others else 0.0
     figures = {
-        "compared": changes.rows,
-        "changed": changes.changed,
+        "rows_between_extracts": changes.rows,
+        "changed_between_extracts": changes.changed,
         "filled_later": changes.filled,
         "settled_between": changes.settled_rows,
         "settled_changed": changes.settled_changed,

@@ -82,6 +82,11 @@ class Intake:
         if self.problems:
             raise DataError(lines)
 
+    def same_selects(self) -> set[str]:
+        """Tables that the extract before read with the same SELECT."""
+        selects = {name: one.select for name, one in self.before.items()}
+        return {name for name, one in self.delivered.items() if one["select"] == selects.get(name)}
+
     def quarantined(self) -> list[str]:
         """Tables that have rows in `quarantine_<table>`."""
         return [name for name, found in self.findings.items() if found.quarantined]

@@ -236,7 +236,7 @@ def test_a_static_column_that_changes_with_the_outcome_is_a_leak(followed):
         "stage_note changed between extracts in 100% of 60 deals whose outcome became known in that time, and in 0.0% "
         "of all others."
     )
-    assert (one.figures["compared"], one.figures["changed"]) == (800, 60)
+    assert (one.figures["rows_between_extracts"], one.figures["changed_between_extracts"]) == (800, 60)
 
 
 def test_a_column_that_nobody_declared_is_followed_too(followed):
@@ -253,6 +253,21 @@ def test_a_few_corrections_are_no_leak(followed):
     assert followed["source"].verdict == "use"
     assert followed["source"].evidence == "source was the same in 797 of 800 rows that two successive extracts had."
     assert followed["region"].evidence == "region was the same in 800 of 800 rows that two successive extracts had."
+
+
+def test_another_select_begins_to_count_anew(tmp_path):
+    """Phones are written in another way from the second day on: that is the doing of a person."""
+    state = tmp_path
+    for day, select in ((1, "one"), (2, "another"), (3, "another")):
+        rows = [
+            {"deal_id": f"D{i}", "created_at": datetime(2024, 5, 1), "phone": f"{select}-{i}",
+             "closed_at": None, "outcome": None} for i in range(100)
+        ]  # fmt: skip
+        mapping = {"deals": {"static": ["phone"], "select": select}}
+        extract_world(state, mapping, data_end=datetime(2024, 7, day).isoformat(), deals=rows)
+    tables = load_tables(state / "world" / "tables")
+    found = _by_column(check_columns(make_config(state, mapping), tables))
+    assert found["phone"].evidence == "phone was the same in 100 of 100 rows that two successive extracts had."
 
 
 @pytest.mark.parametrize(("seed", "declared"), [(4, "static"), (9, "not declared")])
