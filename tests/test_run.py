@@ -4,11 +4,13 @@ import contextlib
 import json
 import re
 import shutil
+import sys
+from dataclasses import replace
 from pathlib import Path
 
 import kill_run
 import pytest
-from small_crm import CHURN_ONLY, CONFIG, World
+from small_crm import CHURN_ONLY, CONFIG, ROOT, World
 
 from pipeline.ledger import open_ledger
 
@@ -106,6 +108,15 @@ def test_a_config_without_write_back_stops_before_anything_is_read(world: World)
     assert world.fingerprint()["tables"] == before["tables"]
 
 
+RUN_WITH_FEW_GROUPS = """
+from unittest.mock import patch
+from small_crm import FEW_GROUPS
+from pipeline.cli import main
+with patch("pipeline.deployment.CATALOG", FEW_GROUPS):
+    main()
+"""
+
+
 def test_a_job_killed_at_random_moments_ends_like_an_unkilled_one(
     world: World, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ):
@@ -113,5 +124,8 @@ def test_a_job_killed_at_random_moments_ends_like_an_unkilled_one(
     target.mkdir()
     with contextlib.chdir(world.folder):
         prepared = kill_run.prepare_config(Path(CONFIG), target)
+    paths = f"import sys; sys.path[:0] = [{str(ROOT)!r}, {str(ROOT / 'tests')!r}]"
+    command = (sys.executable, "-c", paths + RUN_WITH_FEW_GROUPS, *prepared.command[3:])
+    prepared = replace(prepared, command=command)
     assert kill_run.run_trials(prepared, kills=2, seed=11, scratch=tmp_path) == 0
     assert "2 of 2 equal to the unkilled run." in capsys.readouterr().out
