@@ -37,6 +37,8 @@ TRACKED = {
     "deals": ("amount", "owner_id", "expected_close_on"),
     "subscriptions": ("mrr", "renews_on"),
 }
+HISTORY_SINCE = {"customers": {"credit_grade": date(2024, 1, 1)}}
+"""Before this day the CRM kept no history of a field, and its value is unknown."""
 REVEALED = {
     "deals": {"closed_at": ("outcome", "lost_reason")},
     "invoices": {"paid_at": (), "written_off_at": ()},
@@ -133,6 +135,7 @@ def extract_world(folder: Path, exported: World, data_end: datetime) -> CrmTable
                     "known_at": "known_at",
                     "static": STATIC.get(name, ()),
                     "tracked": TRACKED.get(name, ()) if "attribute_changes" in arrow else (),
+                    "history_since": HISTORY_SINCE.get(name, {}) if "attribute_changes" in arrow else {},
                 }
                 for name in arrow
             },
