@@ -14,6 +14,7 @@ import ibis
 
 from features.engine import Database, ibis_type
 from features.group import window_start
+from features.settled import SETTLED_AT, beside_earlier
 from features.tables import TABLES, StoredTable
 from features.versions import is_known, was_known
 from features.view_columns import (
@@ -49,6 +50,9 @@ ADDED = MappingProxyType(
     }
 )
 """Columns that the view of a table has beside its own, with their types."""
+
+EARLIER = frozenset({PREVIOUS, "previous_outbound_at", "previous_inbound_at"})
+"""Columns that earlier rows of the entity tell."""
 
 _ENTITIES = {"customer_id": ("customer", "customers"), "deal_id": ("deal", "deals")}
 
@@ -119,13 +123,26 @@ def as_of_view(
     family = spine[FAMILY] if FAMILY in spine.columns else ibis.null("string")
     key = "customer_id" if by == "parent_id" else by
     left = spine.select("row", "as_of", snapshot_key=spine[key], **{FAMILY: family}, **starts)
-    conditions = [_belongs(left, table, name, key), (was_known if history else is_known)(table, left.as_of)]
-    if within is not None:
-        conditions.append(table[time] >= left[window_start(within)])
-    joined = left.join(table, conditions)
-    kept = {column: joined[column] for column in (*BOOKKEEPING, FAMILY, *starts)}
-    kept |= visible_columns(joined, table.columns, stored, lambda clock: clock < joined.as_of)
-    view = _with_additions(database, joined.select(**kept), name, history, wanted)
+
+    def beside(snapshots: Any, rows: Any, condition: Any) -> Any:
+        conditions = [_belongs(snapshots, rows, name, key), condition]
+        if within is not None:
+            conditions.append(rows[time] >= snapshots[window_start(within)])
+        joined = snapshots.join(rows, conditions)
+        kept = {column: joined[column] for column in (*BOOKKEEPING, FAMILY, *starts)}
+        kept |= visible_columns(joined, table.columns, stored, lambda clock: clock < joined.as_of)
+        kept |= {column: joined[column] for column in sorted({SETTLED_AT, *EARLIER} & {*rows.columns})}
+        return joined.select(**kept)
+
+    def earlier(view: Any) -> Any:
+        return _with_earlier(view, name, wanted)
+
+    if by != "parent_id" and not history and within is None and _is_plain(stored, key, wanted):
+        view = beside_earlier(database, f"{name}_by_{by}", left, table, key, time, beside, earlier)
+    else:
+        view = beside(left, table, (was_known if history else is_known)(table, left.as_of))
+        view = previous_values(view, TABLES[name], wanted) if history else earlier(view)
+    view = view if history else _with_additions(database, view, name, wanted)
     schema = view_schema(stored, windows, history=history)
     absent = {column: ibis.null(kind) for column, kind in schema.items() if column not in view.columns}
     return view.mutate(**absent) if absent else view
@@ -138,20 +155,27 @@ def _belongs(left: Any, table: Any, name: str, key: str) -> Any:
     return left.snapshot_key == table[key]
 
 
-def _with_additions(database: Database, view: Any, name: str, history: bool, wanted: Collection[str]) -> Any:
-    """Add the columns that are made of several rows, or of another table: those that are wanted."""
-    if history:
-        return previous_values(view, TABLES[name], wanted)
+def _is_plain(stored: StoredTable, key: str, wanted: Collection[str]) -> bool:
+    """Whether columns of earlier rows are wanted, and rest on nothing that depends on `as_of` itself."""
+    masked = {*stored.revealed, *stored.sensitive, *stored.revealed.values()}
+    return bool(EARLIER & {*wanted}) and key in stored.columns and not masked & {"quantity", "amount", "direction"}
+
+
+def _with_earlier(view: Any, name: str, wanted: Collection[str]) -> Any:
+    """Add the columns of earlier rows that are wanted."""
     if PREVIOUS in wanted:
         view = previous_purchase(view, TABLES[name].time)
+    return previous_touch(view, wanted) if name == "activities" else view
+
+
+def _with_additions(database: Database, view: Any, name: str, wanted: Collection[str]) -> Any:
+    """Add the other columns that are made of several rows, or of another table: those that are wanted."""
     if name == "stage_changes" and {STAGE_RANK, f"previous_{STAGE_RANK}"} & {*wanted}:
         view = stage_columns(view, database.tables.stages)
     if name == "assessments" and {*ADDED[name]} & {*wanted}:
         view = answer_columns(view)
-    if name == "activities":
-        view = previous_touch(view, wanted)
-        if {"contact_seniority", "contact_is_decision_maker"} & {*wanted}:
-            view = contact_columns(view, database)
+    if name == "activities" and {"contact_seniority", "contact_is_decision_maker"} & {*wanted}:
+        view = contact_columns(view, database)
     return view
 
 
