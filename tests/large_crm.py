@@ -1,5 +1,6 @@
 """Large simulated deployments for the benchmarks: a CRM, extracted by the demo's config, and runs that are measured."""
 
+import hashlib
 import json
 import os
 import re
@@ -15,7 +16,7 @@ import duckdb
 import pandas as pd
 import yaml
 
-from features.tables import CrmTables, load_tables
+from features.tables import MANIFEST, CrmTables, load_tables
 from pipeline.config import Config
 from pipeline.extract import extract
 from pipeline.simulate import EVENT_TABLES
@@ -47,6 +48,42 @@ def prepare_world(base: Path, customers: int, rows: float) -> Path:
         print(f"extracted in {time.perf_counter() - started:.0f} s", flush=True)
         (folder / "ready").touch()
     return folder
+
+
+def multiply_world(folder: Path, times: int) -> Path:
+    """Put copies of an extracted CRM beside each other, each with customers, deals and contacts of its own.
+
+    Owners, sources and products are shared, so that what is pooled by them grows with the copies. Simulating and
+    extracting as much would take ten times as long and cost the same to build features from.
+
+    Returns
+    -------
+    Path
+        Folder beside the first for `open_tables`; the same one where `times` is 1.
+
+    """
+    if times == 1:
+        return folder
+    copies = folder.with_name(f"{folder.name}x{times}")
+    stored, tables = (one / "state" / "demo" / "tables" for one in (folder, copies))
+    if (copies / "ready").exists():
+        return copies
+    tables.mkdir(parents=True, exist_ok=True)
+    manifest = json.loads((stored / MANIFEST).read_text(encoding="utf-8"))
+    for table in manifest["tables"].values() if isinstance(manifest["tables"], dict) else manifest["tables"]:
+        ids = [c for c in table["columns"] if c.endswith("_id") and c != "owner_id"] + ["merged_into"]
+        own = ", ".join(f"copy || {c} AS {c}" for c in ids if c in table["columns"])
+        rows = f"FROM '{stored / table['file']}', range({times}) AS copies(copy)"
+        duckdb.sql(
+            f"COPY (SELECT * EXCLUDE (copy) REPLACE ({own}) {rows} ORDER BY copy, known_at) "
+            f"TO '{tables / table['file']}' (FORMAT parquet, COMPRESSION zstd)"
+        )
+        with (tables / table["file"]).open("rb") as file:
+            table["sha256"] = hashlib.file_digest(file, "sha256").hexdigest()
+        table |= {"rows": table["rows"] * times, "bytes": (tables / table["file"]).stat().st_size}
+    (tables / MANIFEST).write_text(json.dumps(manifest), encoding="utf-8")
+    (copies / "ready").touch()
+    return copies
 
 
 def open_tables(folder: Path) -> CrmTables:
