@@ -1,6 +1,6 @@
 """From a frame to coded columns, and from categories to shrunk numbers."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -36,6 +36,13 @@ class CodedRows:
 
     def __len__(self) -> int:
         return len(self.label)
+
+    def only(self, names: Collection[str]) -> "CodedRows":
+        """Return the same rows with these columns alone, in the order of the contract."""
+        contract = [entry for entry in self.contract if entry["name"] in names]
+        return replace(
+            self, contract=contract, columns={entry["name"]: self.columns[entry["name"]] for entry in contract}
+        )
 
     def take(self, at: NDArray[np.intp]) -> "CodedRows":
         """Return the rows at these positions."""
