@@ -78,7 +78,9 @@ def make_training_set(config: Config, tables: CrmTables, name: str) -> TrainingS
     label = _label(tables, spine, target)
     ripe = ~np.isnan(label)
     kept = spine[ripe].reset_index(drop=True)
-    built = _telling(features_of(config, tables, name, kept))
+    built = features_of(config, tables, name, kept)
+    if len(np.unique(label[ripe])) > 1:  # else there is nothing to learn, which is not the columns' fault
+        built = _telling(built)
     alone = f"{target.table} " + kept["entity_id"].astype(object)
     rows = TrainingSet(
         frame=built.frame[built.columns].reset_index(drop=True),

@@ -15,6 +15,7 @@ import subprocess
 import sys
 import tempfile
 import time
+from importlib import import_module
 from pathlib import Path
 from typing import Any
 
@@ -124,7 +125,7 @@ def run_featuretools(folder: Path) -> None:
     import warnings
 
     warnings.simplefilter("ignore")
-    import featuretools as ft
+    ft = import_module("featuretools")
     import pandas as pd
 
     frames = {

@@ -250,8 +250,8 @@ def test_a_deal_that_became_known_after_it_closed_counts_from_then(tmp_path: Pat
         D1       2024-02-01  2024-03-10  -            X         2024-03-01  won
         D8       2024-02-01  2024-02-01  -            X         -           -
     """)  # fmt: skip
-    found = [row_of(tables, "D8", at, deal=True)["owner_deals_closed_count_365d"] for at in ("2024-03-10", "2024-03-11")]
-    assert found == [0, 1]
+    found = [row_of(tables, "D8", at, deal=True) for at in ("2024-03-10", "2024-03-11")]
+    assert [row["owner_deals_closed_count_365d"] for row in found] == [0, 1]
 
 
 def test_a_subscription_is_read_in_the_version_that_held(tmp_path: Path) -> None:
