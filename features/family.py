@@ -39,9 +39,10 @@ def find_families(database: Database, spine: Any) -> tuple[Any, Any]:
     families = database.keep("families", moments.select(FAMILY, "as_of", family_row=number))
     rows = heads.join(families, [FAMILY, "as_of"]).select("row", "family_row")
     clocks = ["known_at", *(["known_until"] if "known_until" in customers.columns else [])]
+    children = customers.filter(customers.parent_id != customers.customer_id)
     links = ibis.union(
         customers.select("customer_id", *clocks, head=customers.customer_id),
-        customers.filter(customers.parent_id != customers.customer_id).select("customer_id", *clocks, head=customers.parent_id),
+        children.select("customer_id", *clocks, head=children.parent_id),
     )
     members = families.join(links, [families[FAMILY] == links["head"], is_known(links, families.as_of)])
     return rows, database.keep("family_members", members.select(FAMILY, "as_of", "customer_id", row=members.family_row))

@@ -176,7 +176,6 @@ class FeatureGroup:
             for name, feature in self.function(view, Window(days, view, time)).items()
         }
 
-
     def _for_each(self, view: Any, levels: Iterable[str]) -> dict[str, tuple[Feature, int | None]]:
         """Features of all levels; two levels that give one name are refused."""
         found: dict[str, tuple[Feature, int | None]] = {}
