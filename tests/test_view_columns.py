@@ -60,21 +60,27 @@ def test_the_stage_before_is_that_of_the_changes_known_then_and_of_two_at_once_t
 
 def test_touches_before_are_the_newest_of_each_direction_and_inbound_comes_first_at_one_time(tmp_path: Path):
     tables = stored_world(tmp_path, customers=CUSTOMERS, activities="""
-        activity_id  occurred_at  known_at    customer_id  direction
-        A1           2024-03-01   2024-03-01  C1           outbound
-        A2           2024-03-02   2024-03-02  C1           outbound  # at once with A3
-        A3           2024-03-02   2024-03-02  C1           inbound
-        A4           2024-03-04   2024-03-04  C1           -         # counts for no direction, but sees both
-        A5           2024-03-03   2024-03-08  C1           inbound   # entered late
-        A6           2024-03-05   2024-03-05  C1           inbound
+        activity_id  occurred_at  known_at    known_until  customer_id  direction
+        A0           2024-02-28   2024-02-28  2024-03-04   C1           inbound   # taken back
+        A1           2024-03-01   2024-03-01  -            C1           outbound
+        A2           2024-03-02   2024-03-02  -            C1           outbound  # at once with A3
+        A3           2024-03-02   2024-03-02  -            C1           inbound
+        A4           2024-03-04   2024-03-04  -            C1           -         # of no direction, but sees both
+        A5           2024-03-03   2024-03-08  -            C1           inbound   # entered late
+        A6           2024-03-05   2024-03-05  -            C1           inbound
+        A7           2024-03-06   2024-03-06  -            C1           outbound
+        A8           2024-03-06   2024-03-12  -            C1           inbound   # entered late, and at once with A7
     """)  # fmt: skip
     columns = ("activity_id", "previous_inbound_at", "previous_outbound_at")
+    assert seen(tables, "activities", "customer_id", "2024-03-04", *columns) == [
+        ("A0", "-", "-"), ("A1", 28, "-"), ("A2", 2, 1), ("A3", 28, 1),
+    ]  # fmt: skip
     assert seen(tables, "activities", "customer_id", "2024-03-08", *columns) == [
-        ("A1", "-", "-"), ("A2", 2, 1), ("A3", "-", 1), ("A4", 2, 2), ("A6", 2, 2),
+        ("A1", "-", "-"), ("A2", 2, 1), ("A3", "-", 1), ("A4", 2, 2), ("A6", 2, 2), ("A7", 5, 2),
     ]  # fmt: skip
-    assert seen(tables, "activities", "customer_id", "2024-03-09", *columns) == [
-        ("A1", "-", "-"), ("A2", 2, 1), ("A3", "-", 1), ("A4", 3, 2), ("A5", 2, 2), ("A6", 3, 2),
-    ]  # fmt: skip
+    late = [("A1", "-", "-"), ("A2", 2, 1), ("A3", "-", 1), ("A4", 3, 2), ("A5", 2, 2), ("A6", 3, 2)]
+    assert seen(tables, "activities", "customer_id", "2024-03-12", *columns) == [*late, ("A7", 5, 2)]
+    assert seen(tables, "activities", "customer_id", "2024-03-13", *columns) == [*late, ("A7", 6, 2), ("A8", 5, 2)]
 
 
 def test_a_contact_is_as_it_was_known_whenever_the_activity_was(tmp_path: Path):
