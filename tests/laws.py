@@ -64,7 +64,8 @@ class Crowd:
 def _crowds(first: int) -> st.SearchStrategy[Crowd]:
     everyone = st.just(tuple(range(WORLDS)))
     some = st.sets(st.integers(0, WORLDS - 1), min_size=1).map(lambda numbers: tuple(sorted(numbers)))
-    return st.builds(Crowd, st.integers(first, first + 2**32), (everyone | some) if SEARCHES else everyone)
+    drawn = st.builds(Crowd, st.integers(first, first + 2**32), (everyone | some) if SEARCHES else everyone)
+    return drawn.filter(lambda one: any(row["known_at"] < one.at for row in one.world.rows["customers"]))
 
 
 crowds = {"conversion": _crowds(0), "churn": _crowds(1)}
@@ -76,6 +77,11 @@ def extracted(world: World, at: datetime = END) -> Iterator[CrmTables]:
     """What an extract at a moment stores."""
     with tempfile.TemporaryDirectory() as folder:
         yield extract_world(Path(folder), export(world, at), at)
+
+
+def possible(target: Target, tables: CrmTables) -> bool:
+    """Whether the tables of a target have rows: those of a few worlds may have none yet."""
+    return {target.table, target.outcome[0]} <= set(tables.tables)
 
 
 def features(

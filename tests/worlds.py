@@ -116,11 +116,7 @@ def _text(value: Any) -> str | None:
 
 def extract_world(folder: Path, exported: World, data_end: datetime) -> CrmTables:
     """Extract exported rows into a folder through the real extract."""
-    arrow = {
-        name: _deliver(name, rows, exported.zone)
-        for name, rows in exported.rows.items()
-        if rows or name in ("customers", "deals")
-    }
+    arrow = {name: _deliver(name, rows, exported.zone) for name, rows in exported.rows.items() if rows}
     config = Config.model_validate(
         {
             "name": "world",
