@@ -43,7 +43,7 @@ def python(program: str, folder: Path) -> subprocess.CompletedProcess[str]:
 
 def test_the_commands_are_those_of_the_nightly_job_and_of_its_preparation():
     assert {" ".join(path) for path in COMMANDS} == {
-        "init", "demo", "simulate", "extract", "train", "evaluate", "score", "run", "forget",
+        "init", "demo", "simulate", "extract", "check", "train", "evaluate", "score", "run", "forget",
         "features list", "features describe", "features show",
         "writeback plan", "writeback apply", "writeback undo", "writeback status",
     }  # fmt: skip

@@ -116,13 +116,14 @@ def _print_lateness(audit: "Audit") -> None:
 def _print_maturity(target: "Maturity") -> None:
     numbers = ("snapshots", "ripe", "base rate", *(f"{days} d" for days in target.days))
     table = _table(
-        f"Maturity of {target.target}: share of each month's snapshots of which it is known so many days later that "
-        f"{target.outcome} (horizon {target.horizon_days}, then {target.settle_days} days for late rows)",
+        f"Maturity of {target.target}: share (%) of each month's snapshots of which it is known so many days later "
+        f"that {target.outcome} (horizon {target.horizon_days}, then {target.settle_days} days for late rows)",
         "month", *numbers, "", numbers=numbers,
     )  # fmt: skip
+    table.columns[0].no_wrap = True
     shown = [one for one in target.cohorts if one.in_training or one.looks_dead]
     for one in shown:
-        shares = [show_share(value) for value in (one.base_rate, *map(one.known.get, target.days))]
+        shares = [show_share(v).removesuffix(" %") for v in (one.base_rate, *map(one.known.get, target.days))]
         note = "looks dead" if one.looks_dead else "" if one.state == "ripe" else one.state
         outside = "" if one.in_training else "before spine.start"
         notes = ", ".join(filter(None, (note, outside)))
