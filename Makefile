@@ -11,7 +11,7 @@ PYTHON ?= $(shell for python in python3.11 python3 python3.14 python3.13 python3
 # More arguments for the tool behind a target: `make test ARGS="-k spine"`.
 ARGS ?=
 # Batches of worlds that each law draws in `make laws`.
-LAWS ?= 50
+LAWS ?= 25
 # Times that `make kills` kills the job.
 KILLS ?= 20
 
@@ -44,7 +44,7 @@ bench: $(READY)  ## Run the benchmarks
 oracle: $(READY)  ## Compare the model with the known truth of simulated worlds (20,000 customers, 3 seeds, about 20 minutes)
 	@$(BIN)/python tests/eval_oracle.py $(ARGS)
 
-laws: $(READY)  ## Run the laws of time on many more drawn worlds, about half an hour (LAWS=50 sets how many)
+laws: $(READY)  ## Run the laws of time on many more drawn worlds, about half an hour (LAWS=25 sets how many)
 	@LEADSIEVE_LAWS=$(LAWS) $(BIN)/pytest -rs tests/test_laws.py tests/test_ended_laws.py tests/test_laws_extract.py $(ARGS)
 
 mutants: $(READY)  ## Seed faults into the rules of time, one at a time; every one must be caught by a test
