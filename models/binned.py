@@ -15,7 +15,7 @@ from models.curves import ColumnBasis, Design
 from models.encoding import CodedRows, fit_target_encoding
 from models.predict import MISSING
 from models.ridge import fit_ridge_path
-from models.screening import strongest_columns
+from models.screening import affordable, strongest_columns
 
 PENALTIES = (300.0, 100.0, 30.0, 10.0, 3.0)
 BINS = 8
@@ -23,8 +23,8 @@ BINS = 8
 BIN_SHARE = 0.03
 """Share of the known values that a bin holds at least."""
 MIN_BIN_ROWS = 10
-MAX_COLUMNS = 40
-"""Columns that are weighed at most."""
+COLUMNS = 40, 3.0
+"""How many columns are looked at: see `affordable`."""
 STRENGTH = 5.0
 """Imagined rows that pull the log-odds of a bin or category to those of all rows."""
 
@@ -95,13 +95,13 @@ class Binned:
 
     def log_odds(self, train: CodedRows, valid: CodedRows, settings: Sequence[Setting]) -> Floats:
         """Bin once, and fit along the penalties, which must fall."""
-        design = make_binned_design(strongest_columns(train, MAX_COLUMNS))
+        design = make_binned_design(strongest_columns(train, affordable(train, *COLUMNS)))
         path = fit_ridge_path(design.matrix(train), train.label, [setting["penalty"] for setting in settings])
         return np.asarray(path[:, :1] + path[:, 1:] @ design.matrix(valid).T)
 
     def fit(self, rows: CodedRows, setting: Setting) -> Member:
         """Fit on all rows given."""
-        design = make_binned_design(strongest_columns(rows, MAX_COLUMNS))
+        design = make_binned_design(strongest_columns(rows, affordable(rows, *COLUMNS)))
         path = [value for value in PENALTIES if value > setting["penalty"]] + [setting["penalty"]]
         coefficients = fit_ridge_path(design.matrix(rows), rows.label, path)[-1]
         terms = design.terms(coefficients[1:])

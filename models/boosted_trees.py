@@ -10,7 +10,7 @@ import numpy as np
 from models.candidate import Floats, Member, Setting
 from models.encoding import CodedRows, cross_fit_target_encoding, fit_target_encoding, level_columns
 from models.predict import look_up
-from models.screening import strongest_columns
+from models.screening import affordable, strongest_columns
 
 FILE = "trees.txt"
 SHAPES = ({"leaves": 4, "random_cuts": False}, {"leaves": 12, "random_cuts": True})
@@ -18,8 +18,8 @@ SLOW = 0.05, (20, 40, 80, 160, 320)
 FAST = 0.1, (10, 20, 40, 80, 160)
 MANY_ROWS = 10_000
 """From here on half as many trees, each counting twice, are as good."""
-MAX_COLUMNS = 60
-"""Columns that trees may cut at most."""
+COLUMNS = 60, 2.0
+"""How many columns are looked at: see `affordable`."""
 LEAF_SHARE = 0.01
 ENCODING_STRENGTH = 20.0
 MANY_CELLS = 20_000_000
@@ -118,7 +118,7 @@ class BoostedTrees:
 
     def log_odds(self, train: CodedRows, valid: CodedRows, settings: Sequence[Setting]) -> Floats:
         """Grow each shape once, and predict after each number of trees."""
-        train = strongest_columns(train, MAX_COLUMNS)
+        train = strongest_columns(train, affordable(train, *COLUMNS))
         found = np.empty((len(settings), len(valid)))
         places = sorted(range(len(settings)), key=lambda at: (*_shape(settings[at]), settings[at]["trees"]))
         for encoding, same_encoding in groupby(places, key=lambda at: settings[at]["encoding"]):
@@ -132,7 +132,7 @@ class BoostedTrees:
 
     def fit(self, rows: CodedRows, setting: Setting) -> Member:
         """Grow the trees on all rows given."""
-        rows = strongest_columns(rows, MAX_COLUMNS)
+        rows = strongest_columns(rows, affordable(rows, *COLUMNS))
         inputs = _inputs(rows, setting["encoding"])
         booster = _train(rows, _matrix(rows, inputs, cross_fit=True), inputs, setting)
         return Member({"kind": "trees", "file": FILE, "inputs": inputs}, {FILE: booster.model_to_string()})

@@ -10,12 +10,12 @@ from models.candidate import Floats, Member, Setting
 from models.curves import RAMPS, make_design
 from models.encoding import CodedRows
 from models.ridge import fit_ridge_path
-from models.screening import strongest_columns
+from models.screening import affordable, strongest_columns
 
 PENALTIES = (1000.0, 300.0, 100.0, 30.0, 10.0, 3.0, 1.0)
 SINGLE_PENALTY = 3.0
-MAX_COLUMNS = 40
-"""Columns that curves are fitted to at most."""
+COLUMNS = 40, 3.0
+"""How many columns are looked at: see `affordable`."""
 MAX_ROWS = 200_000
 """Rows a linear candidate is fitted on at most, evenly spread: more would hardly move its coefficients."""
 
@@ -23,7 +23,7 @@ MAX_ROWS = 200_000
 def _fit(rows: CodedRows, ramps: int, penalty: float, names: Sequence[str] | None) -> Member:
     if len(rows) > MAX_ROWS:
         rows = rows.take(np.linspace(0, len(rows) - 1, MAX_ROWS).astype(np.intp))
-    design = make_design(strongest_columns(rows, MAX_COLUMNS) if names is None else rows, ramps, names)
+    design = make_design(strongest_columns(rows, affordable(rows, *COLUMNS)) if names is None else rows, ramps, names)
     path = [value for value in PENALTIES if value > penalty] + [penalty]
     coefficients = fit_ridge_path(design.matrix(rows), rows.label, path)[-1]
     terms = design.terms(coefficients[1:])
@@ -44,7 +44,7 @@ class Logistic:
     def log_odds(self, train: CodedRows, valid: CodedRows, settings: Sequence[Setting]) -> Floats:
         """Fit each kind of curve once along its penalties."""
         found = np.empty((len(settings), len(valid)))
-        train = strongest_columns(train, MAX_COLUMNS)
+        train = strongest_columns(train, affordable(train, *COLUMNS))
         places = sorted(range(len(settings)), key=lambda at: (settings[at]["ramps"], -settings[at]["penalty"]))
         for ramps, group in groupby(places, key=lambda at: settings[at]["ramps"]):
             at = list(group)

@@ -13,6 +13,11 @@ from models.ridge import fit_ridge_path
 PENALTIES = (1000.0, 300.0)
 
 
+def affordable(rows: CodedRows, least: int, rows_per_square: float) -> int:
+    """How many columns that many rows can bear: `sqrt(rows) / rows_per_square`, and at least `least`."""
+    return max(least, int(np.sqrt(len(rows)) / rows_per_square))
+
+
 def strongest_columns(rows: CodedRows, limit: int) -> CodedRows:
     """Keep at most `limit` columns: those whose term varies most in a heavily shrunk straight-line model of all.
 

@@ -6,8 +6,8 @@ from test_candidates import coded
 
 from models.columns import dull_columns
 from models.encoding import CodedRows
-from models.logistic import MAX_COLUMNS, Logistic
-from models.screening import strongest_columns
+from models.logistic import COLUMNS, Logistic
+from models.screening import affordable, strongest_columns
 from models.training_set import TrainingSet
 
 
@@ -47,8 +47,8 @@ def names(rows: CodedRows) -> list[str]:
 
 def test_of_very_many_columns_the_ones_that_matter_are_kept_in_their_order() -> None:
     rows = coded(crowd())
-    kept = names(strongest_columns(rows, MAX_COLUMNS))
-    assert len(kept) == MAX_COLUMNS
+    kept = names(strongest_columns(rows, affordable(rows, *COLUMNS)))
+    assert len(kept) == 40
     assert kept == [name for name in names(rows) if name in kept]
     assert names(strongest_columns(rows, 3)) == ["zz_amount", "zz_grade", "zz_gap"]
     member = Logistic().fit(rows, {"ramps": 0, "penalty": 100.0})
@@ -65,3 +65,9 @@ def test_a_strong_column_that_says_what_another_says_leaves_room_for_a_weak_one(
 def test_few_columns_are_all_kept() -> None:
     rows = coded(crowd())
     assert strongest_columns(rows, 200) is rows
+
+
+def test_more_rows_bear_more_columns() -> None:
+    rows = coded(crowd())
+    assert affordable(rows, 40, 3.0) == 40  # 400 rows: 20 / 3
+    assert affordable(rows, 4, 2.0) == 10
