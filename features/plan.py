@@ -190,15 +190,19 @@ def _make_pass(tables: CrmTables, groups: Sequence[FeatureGroup], skipped: dict[
 def _within(
     stored: StoredTable, groups: Sequence[FeatureGroup], levels: Mapping[str, tuple[str, ...]], wanted: set[str]
 ) -> int | None:
-    """Return the widest window, if no feature takes rows from before it, or a column that earlier rows tell."""
+    """Return the widest window, if no feature takes rows from before it, or a column that earlier rows tell.
+
+    A feature without an empty value may tell rows outside its window from no rows at all, so it wants them, too.
+    """
     own = {*TABLES[stored.name].columns, *stored.columns, *BOOKKEEPING, FAMILY}
     own |= {window_start(days) for group in groups for days in group.windows}
     if groups[0].history or not wanted <= own:
         return None
     for group in groups:
         view: Any = ibis.table(_schema(stored, group), name="view")
-        for value, days in _values(group, view, levels).values():
-            if days is None or not stays_within(value, Window(days, view, TABLES[stored.name].time).mask):
+        time = TABLES[stored.name].time
+        for feature, days in group.features(view, time, levels.get(group.each or "", ())).values():
+            if days is None or feature.empty is None or not stays_within(feature.value, Window(days, view, time).mask):
                 return None
     return max(days for group in groups for days in group.windows)
 

@@ -183,3 +183,17 @@ def test_a_stored_table_with_one_byte_changed_is_refused(tables: CrmTables) -> N
     file.write_bytes(content)
     with pytest.raises(DataError, match=r"Table 'orders': .* its content was changed or damaged"):
         load_tables(tables.folder)
+
+
+def test_a_feature_without_an_empty_value_is_the_same_alone_as_beside_others(tables: CrmTables) -> None:
+    @feature_group("orders", windows=(10,))
+    def lately(orders: Any, window: Window) -> FeatureDict:
+        return {f"orders_lately_{window}": Feature(window.mask.sum(), None, "count", "{value}", "{value}")}
+
+    @feature_group("orders")
+    def ever(orders: Any) -> FeatureDict:
+        return {"orders_ever": Feature(orders.row.count(), 0, "count", "{value}", "{value}")}
+
+    alone, beside = build(tables, lately), build(tables, lately, ever)
+    assert alone.frame["orders_lately_10d"].tolist() == [0.0]  # two orders, the newer one 14 days ago: none lately
+    assert beside.frame["orders_lately_10d"].tolist() == [0.0]
