@@ -99,6 +99,14 @@ MIGRATIONS = (
                 PRIMARY KEY (run_id, target, horizon_days, grade))""",
         ),
     ),
+    Migration(
+        3,
+        "intervals, value, time to event and unseen values of scores",
+        tuple(
+            f"ALTER TABLE scores ADD COLUMN {column} DOUBLE PRECISION"
+            for column in ("probability_low", "probability_high", "value", "days_to_event", "unseen_share")
+        ),
+    ),
 )
 
 

@@ -27,6 +27,11 @@ from pipeline.forgotten_scores import without_forgotten
 from pipeline.ledger import SCORE_COLUMNS, Ledger
 from pipeline.registry import Champion, read_champion
 
+UNFILLED: Mapping[str, float] = dict.fromkeys(
+    ("probability_low", "probability_high", "value", "days_to_event", "unseen_share"), np.nan
+)
+"""Columns of a score that not every model fills."""
+
 
 @dataclass(frozen=True)
 class ScoreRun:
@@ -149,7 +154,7 @@ def _score_all(config: Config, tables: CrmTables, judges: Mapping[str, _Judge], 
             built.frame.to_parquet(stored, index=False)
             rows = built.frame[["entity_id", "as_of"]].assign(target=name, horizon_days=target.horizon_days)
             model = _ask_model(judge, built, stored if config.engine == "spark" else None)
-            scored.append(rows.assign(**model, **_ask_card(judge.card, built.frame)))
+            scored.append(rows.assign(**UNFILLED).assign(**model, **_ask_card(judge.card, built.frame)))
     if not scored:
         raise DataError(
             f"At {tables.data_end:%Y-%m-%d %H:%M:%S} nobody is eligible for {', '.join(judges)}: no open deal, no "

@@ -89,7 +89,12 @@ def make_scores(run_id: str, rows: Sequence[tuple[str, float | None, str | None,
             "entity_id": entity,
             "as_of": pd.Timestamp("2024-05-01"),
             "probability": probability,
+            "probability_low": None,
+            "probability_high": None,
             "log_odds": 0.5,
+            "value": None,
+            "days_to_event": None,
+            "unseen_share": None,
             "points": 61.25,
             "grade": grade,
             "coverage": 0.8,
@@ -101,7 +106,8 @@ def make_scores(run_id: str, rows: Sequence[tuple[str, float | None, str | None,
         }
         for entity, probability, grade, phrases in rows
     ]
-    return pd.DataFrame(records).astype({"probability": "float64"})
+    absent = ("probability", "probability_low", "probability_high", "value", "days_to_event", "unseen_share")
+    return pd.DataFrame(records).astype(dict.fromkeys(absent, "float64"))
 
 
 def open_run(config: Config, *run_ids: str) -> Ledger:

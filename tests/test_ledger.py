@@ -203,6 +203,23 @@ def test_an_older_ledger_gets_only_what_it_lacks(tmp_path: Path) -> None:
         assert connection.exec_driver_sql("SELECT a, b FROM one").all() == [(7, None)]
 
 
+def test_scores_of_a_ledger_from_before_intervals_stay_as_they_are_without_one(tmp_path: Path) -> None:
+    engine = make_engine(tmp_path / "ledger.db")
+    assert migrate(engine, MIGRATIONS[:2]) == 2
+    with engine.begin() as connection:
+        connection.exec_driver_sql("INSERT INTO runs VALUES ('r1', 'score', 'done', '2024-05-01', NULL, '{}', '')")
+        connection.exec_driver_sql(
+            "INSERT INTO scores (run_id, target, horizon_days, entity_id, as_of, probability) "
+            "VALUES ('r1', 'churn', 90, 'a', '2024-05-01 00:00:00.000000', 0.25)"
+        )
+    engine.dispose()
+    with open_ledger(tmp_path / "ledger.db") as ledger:
+        [row] = ledger.scores("r1").to_dict("records")
+    assert (row["probability"], row["as_of"]) == (0.25, pd.Timestamp("2024-05-01"))
+    assert np.isnan([row[name] for name in ("probability_low", "probability_high", "value", "days_to_event")]).all()
+    assert np.isnan(row["unseen_share"])
+
+
 def test_a_migration_that_fails_leaves_nothing_behind(tmp_path: Path) -> None:
     engine = make_engine(tmp_path / "ledger.db")
     broken = Migration(1, "broken", ("CREATE TABLE one (a INTEGER)", "CREATE TABLE one (a INTEGER)"))
