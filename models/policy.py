@@ -1,0 +1,87 @@
+"""A retraining policy, and what playing it over the past brought."""
+
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from models.training_set import TrainingSet
+
+Floats = NDArray[np.float64]
+
+FIRST, TRAINED, PROMOTED, REFUSED = "first", "trained", "promoted", "refused"
+NOTHING_NEW, ONE_CLASS = "nothing_new", "one_class"
+
+
+@dataclass(frozen=True)
+class Policy:
+    """When a model is trained again, on which rows, and whether it must beat the one in force first.
+
+    Parameters
+    ----------
+    every : int or None
+        Days between trainings (rows, where time is an order); None: the first model stays.
+    window : int or None
+        A training uses the ripe rows of so many days (rows) up to the newest time that can be ripe:
+        `(end - window, end]` with `end = now - horizon - settle`, `[now - window, now)` where these
+        are 0. None: all ripe rows.
+    gate : bool
+        Whether the new model must win on rows neither it nor the model in force was fitted on.
+
+    """
+
+    every: int | None
+    window: int | None = None
+    gate: bool = False
+
+    def describe(self, unit: str) -> str:
+        """Say the policy in words.
+
+        >>> Policy(30, window=365, gate=True).describe("days")
+        'every 30 days on the last 365, gated'
+
+        """
+        window = "" if self.window is None else f" on the last {self.window:,}"
+        if self.every is None:
+            return f"never{window}"
+        return f"every {self.every:,} {unit}{window}{', gated' if self.gate else ''}"
+
+
+@dataclass(frozen=True)
+class Moment:
+    """What happened at one moment of a schedule: when, on how many rows, and how it ended."""
+
+    at: Any
+    rows: int
+    outcome: str
+    why: str = ""
+
+
+@dataclass(frozen=True)
+class Played:
+    """One policy played: the probability of each scored row, and what happened at its moments."""
+
+    policy: Policy
+    probability: Floats
+    moments: tuple[Moment, ...]
+
+    @property
+    def trainings(self) -> int:
+        """Models trained after the first one."""
+        return sum(one.outcome in (TRAINED, PROMOTED, REFUSED) for one in self.moments)
+
+    @property
+    def promotions(self) -> int:
+        """Models that went into force after the first one."""
+        return sum(one.outcome in (TRAINED, PROMOTED) for one in self.moments)
+
+
+@dataclass(frozen=True)
+class Replay:
+    """Policies played over the same rows, in time order; `unit` is days or rows."""
+
+    rows: TrainingSet
+    start: Any
+    unit: str
+    played: tuple[Played, ...]
