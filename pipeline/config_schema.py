@@ -221,6 +221,20 @@ class MlflowPlace(Section):
     experiment: str | None = None
 
 
+class Capacity(Section):
+    """How many people the sellers can contact."""
+
+    contacts_per_week: int | None = Field(None, ge=0, description="of each target; null = not known")
+
+
+class Retrain(Section):
+    """What a new version must keep to before it goes live."""
+
+    max_movers_share: float | None = Field(
+        None, ge=0, le=1, description="share of those scored that may change grade; null = any"
+    )
+
+
 class Config(Section):
     """One deployment."""
 
@@ -238,6 +252,8 @@ class Config(Section):
     targets: dict[str, Target]
     write_back: WriteBack | None = None
     mlflow: MlflowPlace = MlflowPlace()
+    capacity: Capacity = Capacity()
+    retrain: Retrain = Retrain()
 
     @model_validator(mode="after")
     def _check_tables(self) -> "Config":
