@@ -165,22 +165,36 @@ class Spine(Section):
     ages_days: tuple[int, ...] = Field((), description="days since an entity began; 0 is its birth")
 
 
+class Profit(Section):
+    """What a contact costs and brings, for the profit curve of the evaluation report and the replay."""
+
+    value_per_event: float = Field(
+        gt=0, description="what contacting a row with the event brings on average: margin, or what is kept"
+    )
+    cost_per_contact: float = Field(gt=0, description="what contacting any row costs")
+
+
 class Target(Section):
     """What is predicted."""
 
     kind: Literal["conversion", "churn"]
-    by: Literal["orders"] | None = Field(None, description="churn: what counts as staying")
-    lookback_days: int | None = Field(None, gt=0, description="churn: an order within, null = ever")
+    by: Literal["orders", "subscription"] | None = Field(None, description="churn: what counts as staying")
+    lookback_days: int | None = Field(None, gt=0, description="churn by orders: an order within, null = ever")
     horizons_days: tuple[int, ...] = Field(min_length=1, max_length=1, description="days that a label looks forward")
     settle_days: int | None = Field(None, ge=0, description="default: the p95 lateness of the outcome")
     spine: Spine
     test_as_of: date | None = Field(None, description="pinned test block; default: the newest ripe one")
     scorecard: Path | None = None
+    max_unseen_share: float = Field(
+        0.2, ge=0, le=1, description="share of a column's values that may be new categories, beyond what training met"
+    )
 
     @model_validator(mode="after")
     def _check_kind(self) -> "Target":
         if self.kind == "churn" and self.by is None:
-            raise ValueError("kind 'churn' needs by: orders")
+            raise ValueError("kind 'churn' needs by: orders or by: subscription")
+        if self.by == "subscription" and self.lookback_days is not None:
+            raise ValueError("lookback_days is for churn by: orders. Remove it: subscribers are those with a live one")
         if self.spine.grid is None and not self.spine.ages_days:
             raise ValueError("spine needs grid, ages_days, or both")
         return self
