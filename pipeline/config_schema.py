@@ -185,6 +185,7 @@ class Target(Section):
     spine: Spine
     test_as_of: date | None = Field(None, description="pinned test block; default: the newest ripe one")
     scorecard: Path | None = None
+    profit: Profit | None = Field(None, description="what a contact costs and brings, in the deployment's currency")
     max_unseen_share: float = Field(
         0.2, ge=0, le=1, description="share of a column's values that may be new categories, beyond what training met"
     )
