@@ -6,6 +6,7 @@ import ibis
 import pandas as pd
 
 from features.engine import Database, open_database
+from features.subscribers import left as left_by_end
 from features.tables import CrmTables
 from features.targets import Target, is_purchase, settle_days
 from features.versions import ended_rows, first_versions
@@ -15,8 +16,9 @@ def build_labels(tables: CrmTables, spine: pd.DataFrame, target: Target) -> pd.D
     """Label every snapshot by what occurred in `[as_of, as_of + horizon)`.
 
     conversion: 1 if the deal was won in the interval, else 0. churn: 1 if the customer made no
-    purchase in it, else 0. Rows count once, by their first version: an order is a purchase of the
-    customer it belonged to when it became known. Deleted rows are no purchase and no win.
+    purchase in it, else 0; by subscription: 1 if none is alive at its end, see `features.subscribers`.
+    Rows count once, by their first version: an order is a purchase of the customer it belonged to when
+    it became known. Deleted rows are no purchase and no win.
 
     Null (censored) while `as_of + horizon + settle_days > data_end`; for deals that had closed before
     `as_of` although nobody knew; and for entities that ended (deleted or merged) before the end of
@@ -44,7 +46,7 @@ def build_labels(tables: CrmTables, spine: pd.DataFrame, target: Target) -> pd.D
         asked = left.mutate(
             until=left.as_of + ibis.interval(days=days), settled_at=left.as_of + ibis.interval(days=settled)
         )
-        answered = (_won if target.kind == "conversion" else _lapsed)(database, asked)
+        answered = _answer(database, target, asked)
         ripe = (answered.settled_at <= ibis.literal(tables.data_end)) & ~answered.is_lost
         labelled = answered.select(
             "entity_id",
@@ -55,6 +57,13 @@ def build_labels(tables: CrmTables, spine: pd.DataFrame, target: Target) -> pd.D
             settled_at=answered.settled_at,
         )
         return database.frame(labelled.order_by("entity_id", "as_of"))
+
+
+def _answer(database: Database, target: Target, asked: Any) -> Any:
+    """Add whether it happened, and whether nobody can say."""
+    if target.is_by_subscription:
+        return left_by_end(database, asked)
+    return (_won if target.kind == "conversion" else _lapsed)(database, asked)
 
 
 def _won(database: Database, asked: Any) -> Any:

@@ -9,6 +9,7 @@ import pandas as pd
 
 from features.engine import Database, open_database
 from features.errors import DataError
+from features.subscribers import subscribed
 from features.tables import TABLES, CrmTables
 from features.targets import SpinePlan, Target, grid_dates, is_purchase, local_midnight
 from features.versions import is_known
@@ -20,7 +21,8 @@ def build_spine(tables: CrmTables, target: Target, plan: SpinePlan) -> pd.DataFr
     """Snapshots for training: every entity of the population on every grid date and at every age.
 
     The population at `as_of` is what was known then, `known_at < as_of <= known_until`: for conversion
-    the deals not known to be closed, for churn the customers with a purchase in `[as_of - lookback, as_of)`.
+    the deals not known to be closed, for churn the customers with a purchase in `[as_of - lookback, as_of)`
+    or, by subscription, those with a subscription that began and is not known to have ended.
     An entity that was deleted or merged is in no population after that; a deal's customer is the one it had then.
     Age 0 is the entity's own `known_at` plus one microsecond: it sees its own creation and nothing later.
 
@@ -75,6 +77,12 @@ def _check_tables(tables: CrmTables, target: Target) -> None:
             raise DataError(
                 f"Target '{target.name}' needs table '{table}', which is not mapped. Add it to `tables` in the config."
             )
+    table, column = target.outcome
+    if column not in tables.tables[table].columns:
+        raise DataError(
+            f"Target '{target.name}' needs column '{column}' of table '{table}', which is not mapped. Add it to its "
+            "`select` in the config."
+        )
 
 
 def _births(database: Database, target: Target) -> Any:
@@ -94,7 +102,10 @@ def _eligible(database: Database, target: Target, frames: Sequence[Any]) -> pd.D
     """Keep the population of the target at each `as_of`."""
     asked = ibis.union(*frames) if len(frames) > 1 else frames[0]
     moments = database.keep("moments", asked.group_by("entity_id", "as_of").agg(origin=asked.origin.max()))
-    eligible = (_open_deals if target.kind == "conversion" else _buyers)(database, target, moments)
+    if target.is_by_subscription:
+        eligible = subscribed(database, _present(database, moments))
+    else:
+        eligible = (_open_deals if target.kind == "conversion" else _buyers)(database, target, moments)
     return database.frame(eligible.select(*COLUMNS).order_by("entity_id", "as_of"))
 
 
@@ -106,11 +117,16 @@ def _open_deals(database: Database, target: Target, moments: Any) -> Any:
     return joined.select(*moments.columns, "customer_id")
 
 
-def _buyers(database: Database, target: Target, moments: Any) -> Any:
-    """Customers that are there at `as_of`, with a purchase in `[as_of - lookback, as_of)` that is theirs then."""
+def _present(database: Database, moments: Any) -> Any:
+    """Customers that are there at `as_of`."""
     customers = database.table("customers")
     there = [moments.entity_id == customers.customer_id, is_known(customers, moments.as_of)]
-    present = moments.join(customers, there).select(*moments.columns, "customer_id")
+    return moments.join(customers, there).select(*moments.columns, "customer_id")
+
+
+def _buyers(database: Database, target: Target, moments: Any) -> Any:
+    """Customers that are there at `as_of`, with a purchase in `[as_of - lookback, as_of)` that is theirs then."""
+    present = _present(database, moments)
     orders = database.table("orders")
     bought = orders.filter(is_purchase(orders))
     conditions = [present.entity_id == bought.customer_id, is_known(bought, present.as_of)]

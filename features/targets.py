@@ -10,6 +10,9 @@ from features.group import Entity, TargetKind
 from features.tables import CrmTables
 from features.versions import first_versions
 
+ChurnBy = Literal["orders", "subscription"]
+"""What counts as staying: a purchase within the horizon, or a subscription that is alive at its end."""
+
 
 @dataclass(frozen=True)
 class Target:
@@ -20,13 +23,15 @@ class Target:
     name : str
         The config's name for it.
     kind : {"conversion", "churn"}
-        conversion: an open deal is won within the horizon; churn: a customer places no order within it.
+        conversion: an open deal is won within the horizon; churn: a customer leaves within it, see `by`.
     horizon_days : int
         Labels look forward `[as_of, as_of + horizon)`.
     lookback_days : int or None
-        churn: the customer must have ordered within `[as_of - lookback, as_of)`; None: ever.
+        churn by orders: the customer must have ordered within `[as_of - lookback, as_of)`; None: ever.
     settle_days : int or None
         Days after the horizon until late rows have arrived; None: the p95 lateness of the outcome.
+    by : {"orders", "subscription"}
+        churn: no order within the horizon, or no subscription alive at its end.
 
     """
 
@@ -35,6 +40,17 @@ class Target:
     horizon_days: int
     lookback_days: int | None = None
     settle_days: int | None = None
+    by: ChurnBy = "orders"
+
+    @property
+    def is_by_subscription(self) -> bool:
+        """Whether it is churn of subscribers."""
+        return self.kind == "churn" and self.by == "subscription"
+
+    @property
+    def direction(self) -> int:
+        """+1 if its probability rises with the horizon; -1 if it falls, as that of no order does."""
+        return -1 if self.kind == "churn" and self.by == "orders" else 1
 
     @property
     def table(self) -> Entity:
@@ -44,6 +60,8 @@ class Target:
     @property
     def outcome(self) -> tuple[str, str]:
         """Table and time column of the event that settles the label."""
+        if self.is_by_subscription:
+            return ("subscriptions", "ended_at")
         return ("deals", "closed_at") if self.kind == "conversion" else ("orders", "occurred_at")
 
 
@@ -108,4 +126,4 @@ def settle_days(database: Any, tables: CrmTables, target: Target) -> int:
     known = rows.known_at if time == "occurred_at" else rows[f"{time}_known_at"]
     late = whole_seconds(known) - whole_seconds(rows[time])
     p95 = database.value(late.quantile(0.95))
-    return 0 if p95 is None or p95 != p95 else int(-(-p95 // 86_400))
+    return 0 if p95 is None or p95 != p95 else max(0, int(-(-p95 // 86_400)))  # what was announced is not late

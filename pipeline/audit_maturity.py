@@ -89,7 +89,12 @@ class Maturity:
         return curve_days(self.horizon_days)
 
 
-OUTCOMES = {"conversion": "the deal was closed", "churn": "the customer ordered again"}
+OUTCOMES = {
+    "deals": "the deal was closed",
+    "orders": "the customer ordered again",
+    "subscriptions": "a subscription ended",
+}
+"""By the table that tells it."""
 
 
 def curve_days(horizon: int) -> tuple[int, ...]:
@@ -106,7 +111,8 @@ def measure_maturity(tables: CrmTables, target: Target, plan: SpinePlan) -> Matu
 
     The cohorts are those of the training spine, and those before its `start`, so that one sees why it
     is there or should be. The outcome is the first one that occurred at or after `as_of`, whenever it became
-    known: a closed deal, or a purchase. That a customer left is never recorded; it is what remains.
+    known: a closed deal, a purchase, or the end of a subscription. That a buyer left is never recorded; it is what
+    remains.
 
     Parameters
     ----------
@@ -131,7 +137,7 @@ def measure_maturity(tables: CrmTables, target: Target, plan: SpinePlan) -> Matu
     end = pd.Timestamp(tables.data_end)
     cohorts = [_cohort(str(month), group, end, days) for month, group in rows.groupby(months, sort=True)]
     marked = tuple(mark_dead(cohorts, target.horizon_days))
-    return Maturity(target.name, target.kind, target.horizon_days, settled, OUTCOMES[target.kind], marked)
+    return Maturity(target.name, target.kind, target.horizon_days, settled, OUTCOMES[target.outcome[0]], marked)
 
 
 def _cohort(month: str, group: pd.DataFrame, end: pd.Timestamp, days: Sequence[int]) -> Cohort:
@@ -167,7 +173,7 @@ def mark_dead(cohorts: Sequence[Cohort], horizon: int) -> list[Cohort]:
 def _known(database: Database, target: Target, rows: pd.DataFrame, within: int) -> "pd.Series[Any]":
     """When the outcome of each snapshot became known; null if it has not within so many days."""
     asked = database.add("asked", rows)
-    events = (_closings if target.kind == "conversion" else _purchases)(database)
+    events = {"deals": _closings, "orders": _purchases, "subscriptions": _ends}[target.outcome[0]](database)
     inside = [
         asked.entity_id == events.entity_id,
         events.happened_at >= asked.as_of,
@@ -193,3 +199,9 @@ def _purchases(database: Database) -> Any:
     orders = first_versions(database, "orders")
     bought = orders.filter(is_purchase(orders) & orders.ended_at.isnull())  # noqa: PD003
     return bought.select(entity_id="customer_id", happened_at="occurred_at", known_at="known_at")
+
+
+def _ends(database: Database) -> Any:
+    """Ends of subscriptions, by the first version that says so."""
+    rows = first_versions(database, "subscriptions", at="ended_at")
+    return rows.select(entity_id="customer_id", happened_at="ended_at", known_at="ended_at_known_at")

@@ -24,8 +24,8 @@ DEFAULT_HORIZON_DAYS = 90
 
 
 def horizon_days(config: Config) -> int:
-    """Days without a purchase after which a customer counts as lapsed: the horizon of churn."""
-    churn = [target for target in config.targets.values() if target.kind == "churn"]
+    """Days without a purchase after which a customer counts as lapsed: the horizon of churn by orders."""
+    churn = [target for target in config.targets.values() if target.by == "orders"]
     return churn[0].horizons_days[0] if churn else DEFAULT_HORIZON_DAYS
 
 

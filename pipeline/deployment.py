@@ -15,6 +15,13 @@ from features.targets import SpinePlan, Target
 from pipeline.config import Config
 from pipeline.errors import ConfigError
 
+_MISSING = {
+    "deals": "no open deal, or no customer with a purchase in the lookback",
+    "orders": "no open deal, or no customer with a purchase in the lookback",
+    "subscriptions": "no customer with a live subscription",
+}
+"""Why nobody may be eligible, by the table that tells the outcome."""
+
 
 def load_extract(config: Config) -> CrmTables:
     """Tables of the last extract, to be read by the config's engine; DataError if there are none."""
@@ -27,7 +34,9 @@ def make_target(config: Config, name: str) -> Target:
         known = ", ".join(config.targets)
         raise ConfigError(f"Target '{name}' is not in the config, expected one of: {known}. Name one of these.")
     section = config.targets[name]
-    return Target(name, section.kind, section.horizons_days[0], section.lookback_days, section.settle_days)
+    return Target(
+        name, section.kind, section.horizons_days[0], section.lookback_days, section.settle_days, section.by or "orders"
+    )
 
 
 def make_spine_plan(config: Config, name: str) -> SpinePlan:
@@ -77,7 +86,7 @@ def features_of(config: Config, tables: CrmTables, name: str, spine: pd.DataFram
     """Features of a target's snapshots with the deployment's catalog; DataError if the spine is empty."""
     if spine.empty:
         raise DataError(
-            f"Target '{name}': nobody is eligible (no open deal, or no customer with a purchase in the lookback). "
+            f"Target '{name}': nobody is eligible ({_MISSING[make_target(config, name).outcome[0]]}). "
             "Check the tables and `lookback_days`."
         )
     return build_features(tables, spine, load_catalog(config), make_target(config, name).table)
