@@ -182,6 +182,7 @@ class Bundle:
         self.manifest = manifest
         self.columns: Sequence[Mapping[str, Any]] = model["columns"]
         self.calibrator: Mapping[str, Any] = model["calibrator"]
+        self.steps: Mapping[str, Any] | None = model.get("interval")
         self.members: list[tuple[float, LinearMember | TreeMember]] = [
             (
                 float(entry["weight"]),
@@ -213,6 +214,18 @@ class Bundle:
     def predict(self, frame: pd.DataFrame) -> Floats:
         """Probabilities."""
         return to_probability(self.log_odds(frame))
+
+    def interval(self, log_odds: Floats) -> tuple[Floats, Floats]:
+        """Return the probabilities between which scores like these are expected to come true; null without a table.
+
+        Calibrated log-odds in; the interval always holds their probability.
+        """
+        if self.steps is None:
+            return np.full(len(log_odds), np.nan), np.full(len(log_odds), np.nan)
+        step = np.searchsorted(np.asarray(self.steps["log_odds"], dtype=np.float64), log_odds, side="right")
+        probability = to_probability(log_odds)
+        low, high = (np.asarray(self.steps[name], dtype=np.float64)[step] for name in ("low", "high"))
+        return np.minimum(low, probability), np.maximum(high, probability)
 
     def contributions(self, frame: pd.DataFrame) -> tuple[float, Floats]:
         """What each column of the contract adds: base + row sum = calibrated log-odds.

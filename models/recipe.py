@@ -16,9 +16,10 @@ from models.boosted_trees import BoostedTrees
 from models.calibration import IDENTITY, Calibrator, choose_calibrator
 from models.candidate import Candidate, Floats, Member, Setting
 from models.encoding import CodedRows, code_rows, make_contract
+from models.intervals import Interval, check_honesty, fit_interval
 from models.logistic import Logistic, SingleColumn
 from models.metrics import log_losses, measure
-from models.predict import Bundle, to_probability
+from models.predict import Bundle, calibrate, to_probability
 from models.selection import select
 from models.split import Folds, make_folds, weeks_of
 from models.training_set import TrainingSet, check_learnable
@@ -42,6 +43,7 @@ class Choice:
     name: str
     setting: Setting
     calibrator: Calibrator
+    interval: Interval | None = None
 
 
 @dataclass(frozen=True)
@@ -82,6 +84,7 @@ class Evaluation:
     folds: str
     notes: Sequence[str]
     seconds: float
+    honesty: Mapping[str, Any] | None = None
 
     @property
     def selected(self) -> str:
@@ -97,6 +100,7 @@ class Evaluation:
             "candidates": [dict(one) for one in self.candidates],
             "setting": dict(self.choice.setting),
             "calibrator": self.choice.calibrator["kind"],
+            "score_interval": None if self.honesty is None else dict(self.honesty),
             "folds": self.folds,
             "fitted_on": dict(self.fitted.fitted_on),
             "evaluated_on": dict(self.evaluated_on),
@@ -113,7 +117,7 @@ def _fit_members(choice: Choice, rows: CodedRows) -> list[tuple[float, Member]]:
 
 
 def fit_choice(choice: Choice, rows: TrainingSet) -> FittedModel:
-    """Fit a choice on rows: the settings and the calibrator stay as they are."""
+    """Fit a choice on rows: the settings, the calibrator and the interval stay as they are."""
     check_learnable(rows)
     contract = make_contract(rows.frame)
     members = _fit_members(choice, code_rows(rows, contract))
@@ -123,6 +127,8 @@ def fit_choice(choice: Choice, rows: TrainingSet) -> FittedModel:
         "calibrator": dict(choice.calibrator),
         "members": [{"weight": weight, **member.document} for weight, member in members],
     }
+    if choice.interval is not None:
+        model["interval"] = dict(choice.interval)
     return FittedModel(choice, model, texts, rows.describe())
 
 
@@ -155,7 +161,11 @@ def _choose_and_fit(
     while True:
         trial = select(left, rows.label[at], rows.group[at], weeks_of(train, folds, at))
         calibrator = IDENTITY if trial.is_constant else choose_calibrator(trial.log_odds, labels, folds)
-        fitted = fit_choice(Choice(trial.name, trial.setting, calibrator), train)
+        interval = None
+        if not trial.is_constant:
+            calibrated = [calibrate(calibrator, part)[0] for part in trial.log_odds]
+            interval = fit_interval(calibrated, labels, rows.group[at], folds)
+        fitted = fit_choice(Choice(trial.name, trial.setting, calibrator, interval), train)
         if not _is_constant(fitted, train):
             return fitted, tuple(refused)
         refused.append(f"{trial.name} was passed over: fitted on all training rows it gives everybody the same score.")
@@ -177,6 +187,14 @@ def _notes(train: TrainingSet, test: TrainingSet) -> list[str]:
                 f"The horizon of {late:,} training rows ends after the test begins: their labels were not known then."
             )
     return notes
+
+
+def _check_intervals(fitted: FittedModel, test: TrainingSet) -> dict[str, Any] | None:
+    """How honest the intervals are on the test rows; None for a model without."""
+    if fitted.choice.interval is None:
+        return None
+    log_odds = fitted.bundle.log_odds(test.frame)
+    return check_honesty(log_odds, *fitted.bundle.interval(log_odds), test.label)
 
 
 def evaluate(train: TrainingSet, test: TrainingSet, settings: RecipeSettings = RecipeSettings()) -> Evaluation:
@@ -213,6 +231,7 @@ def evaluate(train: TrainingSet, test: TrainingSet, settings: RecipeSettings = R
         folds=f"{len(folds.folds)} {folds.kind}",
         notes=(*folds.notes, *refused, *_notes(train, test)),
         seconds=time.monotonic() - started,
+        honesty=_check_intervals(fitted, test),
     )
 
 

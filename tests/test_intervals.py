@@ -1,0 +1,154 @@
+"""Intervals of scores: what Venn-ABERS says by hand, and whether the truth lies inside where it is known."""
+
+import json
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+from test_recipe import QUICK, simulate
+
+from models.bundle import save_bundle
+from models.candidate import Floats
+from models.intervals import check_honesty, drift, fit_interval, venn_abers
+from models.predict import Bundle, load_bundle, to_probability
+from models.recipe import Evaluation, evaluate, refit
+from models.split import Folds
+
+FOLDS = 4
+IN_TIME = Folds("time", (), apart=tuple(range(FOLDS)))
+
+
+def make_bundle(interval: object) -> Bundle:
+    """A bundle without members: all that is asked is its interval."""
+    found = {} if interval is None else {"interval": interval}
+    return Bundle({}, {"columns": [], "calibrator": {"kind": "identity"}, "members": [], **found}, {})
+
+
+def test_venn_abers_is_isotonic_regression_with_the_row_itself_in_it():
+    # step 0 has one event in two rows, step 1 two in two, step 2 two in four
+    score = np.array([0, 0, 1, 1, 2, 2, 2, 2])
+    label = np.array([1.0, 0.0, 1.0, 1.0, 0.0, 0.0, 1.0, 1.0])
+    low, high = venn_abers(score, label, np.array([0, 1, 2]))
+    # a row more at 0: (1, 0, 0) = 1/3 or (1, 0, 1) = 2/3, and 1 and 2 pool to 4/6 = 2/3
+    # a row more at 1 pools with 2: 4/7 or 5/7; a row more at 2: 4/7 or 5/7 as well
+    assert low == pytest.approx([1 / 3, 4 / 7, 4 / 7])
+    assert high == pytest.approx([2 / 3, 5 / 7, 5 / 7])
+
+
+def test_the_library_leaves_numpys_warnings_as_they_were():
+    before = np.geterr()
+    venn_abers(np.array([0, 1]), np.array([0.0, 1.0]), np.array([0]))
+    assert np.geterr() == before
+
+
+def test_folds_that_come_out_as_predicted_show_no_drift():
+    log_odds = [np.zeros(400)] * 3
+    label = [np.tile([1.0, 0.0], 200)] * 3
+    customers = [np.arange(400)] * 3
+    assert drift(log_odds, label, customers) == 0.0
+    # twice 3 in 4 where half was predicted: log(3) = 1.10, once 1 in 4: all are log(3) away
+    rates = [np.tile([1.0, 1.0, 1.0, 0.0], 100), np.tile([1.0, 1.0, 1.0, 0.0], 100), np.tile([0.0, 0.0, 0.0, 1.0], 100)]
+    assert drift(log_odds, rates, customers) == pytest.approx(np.log(3), abs=0.03)
+    # the same labels from one customer per fold say nothing: next time it is another one
+    assert drift(log_odds, rates, [np.zeros(400, dtype=np.int64)] * 3) == 0.0
+
+
+def draw(rows: int, seed: int, moved: float) -> tuple[list[Floats], list[Floats], Floats, Floats]:
+    """Four folds and one that comes later; the score bends and exaggerates, every fold has its own level."""
+    generator = np.random.default_rng(seed)
+    levels = moved * generator.normal(size=FOLDS + 1)
+    scores = [generator.normal(-1.0, 1.3, rows // FOLDS) for _ in levels]
+    truth = [
+        to_probability(0.8 * s - 0.2 + 0.3 * np.sin(2 * s) + level) for s, level in zip(scores, levels, strict=True)
+    ]
+    labels = [(generator.random(len(one)) < one).astype(float) for one in truth]
+    return scores[:FOLDS], labels[:FOLDS], scores[FOLDS], truth[FOLDS]
+
+
+def cover(rows: int, moved: float, tries: int = 6) -> tuple[float, float]:
+    """Share of later rows whose true probability lies within the interval, and its mean width."""
+    inside, width = [], []
+    for seed in range(tries):
+        scores, labels, later, truth = draw(rows, seed, moved)
+        low, high = make_bundle(fit_interval(scores, labels, np.arange(rows), IN_TIME)).interval(later)
+        inside.append(float(((low <= truth) & (truth <= high)).mean()))
+        width.append(float((high - low).mean()))
+    return float(np.mean(inside)), float(np.mean(width))
+
+
+@pytest.mark.parametrize("moved", [0.0, 0.3])
+def test_nine_in_ten_true_probabilities_lie_within_and_more_rows_make_it_narrower(moved: float):
+    few, many = cover(400, moved), cover(2000, moved)
+    assert min(few[0], many[0]) >= 0.85  # six worlds each: the level of one may be far off
+    if moved == 0.0:
+        assert many[1] < few[1] / 1.3
+    else:
+        assert many[1] > cover(2000, 0.0)[1]  # no number of customers tells what another month brings
+
+
+def test_intervals_of_folds_that_are_not_in_time_have_no_drift_in_them():
+    scores, labels, _, _ = draw(800, 0, 0.5)
+    group = np.arange(800)
+    assert fit_interval(scores, labels, group, Folds("grouped", ()))["drift"] == 0.0
+    assert fit_interval(scores, labels, group, IN_TIME)["drift"] > 0.1
+
+
+def test_the_interval_holds_the_probability_and_lies_between_0_and_1():
+    bundle = make_bundle({"log_odds": [0.0], "low": [0.1, 0.6], "high": [0.3, 0.9]})
+    log_odds = np.array([-np.inf, -2.0, -1e-9, 0.0, 5.0, np.inf])
+    low, high = bundle.interval(log_odds)
+    # steps are [-inf, 0) and [0, inf); expit(-2) = 0.119, expit(5) = 0.9933
+    assert low.round(4).tolist() == [0.0, 0.1, 0.1, 0.5, 0.6, 0.6]
+    assert high.round(4).tolist() == [0.3, 0.3, 0.5, 0.9, 0.9933, 1.0]
+
+
+def test_a_bundle_without_a_table_has_no_interval():
+    low, high = make_bundle(None).interval(np.array([0.0, 1.0]))
+    assert np.isnan(low).all()
+    assert np.isnan(high).all()
+
+
+def test_honesty_counts_bins_whose_rate_lies_inside_and_those_it_could():
+    log_odds = np.repeat(np.arange(15.0), 100)
+    rates = np.full(15, 0.5)
+    label = np.tile(np.tile([0.0, 1.0], 50), 15)
+    low, high = np.repeat(rates - 0.1, 100), np.repeat(rates + 0.1, 100)
+    low[:100], high[:100] = 0.55, 0.65  # beside 0.5, and 50 of 100 may be 0.6: compatible
+    low[100:200], high[100:200] = 0.7, 0.8  # 50 of 100 is not 0.7: its 95 % interval ends at 0.596
+    found = check_honesty(log_odds, low, high, label)
+    assert (found["bins"], found["bins_inside"], found["bins_compatible"]) == (15, 13 / 15, 14 / 15)
+    assert found["mean_width"] == pytest.approx((13 * 0.2 + 2 * 0.1) / 15)
+
+
+@pytest.fixture(scope="module")
+def evaluation() -> Evaluation:
+    return evaluate(simulate(1200), simulate(900, seed=1), QUICK)
+
+
+def test_the_recipe_measures_its_intervals_on_the_test_rows(evaluation: Evaluation):
+    found = evaluation.to_json()["score_interval"]
+    assert found["bins"] == 15
+    assert found["bins_compatible"] >= 0.8
+    assert 0.02 < found["mean_width"] < 0.3
+
+
+def test_the_table_travels_with_the_bundle_and_stays_when_it_is_refitted(evaluation: Evaluation, tmp_path: Path):
+    rows = simulate(900, seed=2)
+    fitted = refit(evaluation, rows)
+    sha256 = save_bundle(tmp_path / "bundle", fitted)
+    document = json.loads((tmp_path / "bundle" / "model.json").read_text(encoding="utf-8"))["interval"]
+    assert document == evaluation.choice.interval
+    assert len(document["low"]) == len(document["high"]) == len(document["log_odds"]) + 1 <= 200
+    bundle = load_bundle(tmp_path / "bundle", sha256)
+    low, high = bundle.interval(bundle.log_odds(rows.frame))
+    probability = bundle.predict(rows.frame)
+    assert ((low >= 0) & (low <= probability) & (probability <= high) & (high <= 1)).all()
+
+
+def test_a_model_without_signal_has_no_interval():
+    rows = simulate(400, strength=0.0)
+    noise = np.random.default_rng(0).permutation(rows.label)
+    found = evaluate(replace(rows, label=noise), simulate(300, seed=1, strength=0.0), QUICK)
+    assert found.selected == "base_rate"
+    assert found.to_json()["score_interval"] is None
