@@ -18,6 +18,8 @@ Key = Literal["customer_id", "deal_id", "parent_id"]
 """Which rows of a table belong to a snapshot: those of its customer, of its deal, or of its customer's family."""
 AS_OF_LOCAL = "as_of_local"
 """Column that derived groups see beside the features: `as_of` in the time zone of the deployment."""
+Role = Literal["repeat_count", "last_purchase_days", "first_purchase_days"]
+"""What a model of purchase rhythm reads: purchases after the first, days since the last and since the first."""
 Each = Literal["questions", "extra_columns"]
 """What a group may be repeated for: the config's `questions`, or an entity table's columns of the deployment's own."""
 
@@ -80,6 +82,8 @@ class Feature:
         Phrases for reasons, with `{value}`.
     direction : mapping of target kind to -1 or +1
         Where the domain is sure of the sign; feeds monotone constraints.
+    role : str, optional
+        What it is to a model of purchase rhythm; one feature per role.
 
     """
 
@@ -89,6 +93,7 @@ class Feature:
     en: str
     zh: str
     direction: Mapping[TargetKind, int] = field(default_factory=dict)
+    role: Role | None = None
 
 
 @dataclass(frozen=True)
@@ -142,6 +147,7 @@ class FeatureInfo:
     group: str
     description: str
     direction: Mapping[TargetKind, int] = field(default_factory=dict)
+    role: Role | None = None
 
 
 FeatureDict = dict[str, Feature]

@@ -204,6 +204,7 @@ def _info(name: str, feature: Feature, group: FeatureGroup | DerivedGroup) -> Fe
         group.name,
         group.description,
         feature.direction,
+        feature.role,
     )
 
 

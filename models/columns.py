@@ -1,10 +1,12 @@
 """Columns that a model can learn from: neither empty or constant, nor the same as another."""
 
+from collections.abc import Collection
+
 import pandas as pd
 
 
-def dull_columns(frame: pd.DataFrame) -> dict[str, str]:
-    """Columns that tell nothing beyond the others, each with the reason; of equal ones the first stays.
+def dull_columns(frame: pd.DataFrame, preferred: Collection[str] = ()) -> dict[str, str]:
+    """Columns that tell nothing beyond the others, each with the reason; of equal ones a preferred or the first stays.
 
     Examples
     --------
@@ -15,7 +17,7 @@ def dull_columns(frame: pd.DataFrame) -> dict[str, str]:
     """
     dull: dict[str, str] = {}
     seen: dict[int, list[str]] = {}
-    for name in map(str, frame.columns):
+    for name in sorted(map(str, frame.columns), key=lambda name: name not in preferred):
         column = frame[name]
         filled = column.notna()
         if not filled.any():

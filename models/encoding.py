@@ -1,7 +1,7 @@
 """From a frame to coded columns, and from categories to shrunk numbers."""
 
 from collections.abc import Collection, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import numpy as np
@@ -25,7 +25,7 @@ class CodedRows:
     """What candidates learn from: one array per column, as a bundle reads them.
 
     Numbers are float64 with NaN; text is the place among the categories of the contract, -1 when
-    missing.
+    missing. `roles` and `horizon` are those of the training set.
     """
 
     contract: Sequence[Mapping[str, Any]]
@@ -33,6 +33,8 @@ class CodedRows:
     label: Floats
     group: NDArray[np.int64]
     directions: Mapping[str, int]
+    roles: Mapping[str, str] = field(default_factory=dict)
+    horizon: int = 0
 
     def __len__(self) -> int:
         return len(self.label)
@@ -74,7 +76,8 @@ def make_contract(frame: pd.DataFrame) -> list[dict[str, Any]]:
 
 def code_rows(rows: TrainingSet, contract: Sequence[Mapping[str, Any]]) -> CodedRows:
     """Read the rows of a training set as the bundle will read rows to score."""
-    return CodedRows(contract, read_columns(rows.frame, contract), rows.label, row_groups(rows), rows.directions)
+    columns = read_columns(rows.frame, contract)
+    return CodedRows(contract, columns, rows.label, row_groups(rows), rows.directions, rows.roles, rows.horizon)
 
 
 def _table(codes: NDArray[Any], weights: Floats | None, categories: int) -> Floats:

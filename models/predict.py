@@ -150,6 +150,74 @@ class TreeMember:
         return folded
 
 
+class PurchaseMember:
+    """BG/NBD: the chance that a customer buys nothing within the horizon, from how often and when they bought.
+
+    A customer buys at a constant rate and may leave after a purchase; rates are gamma distributed (r, alpha) over
+    customers, chances to leave beta (a, b). The document says whether the first purchase may be the last one (MBG/NBD)
+    and how many of the counted purchases come before the first repeat (`first`, 0 or 1).
+    """
+
+    name = "purchase_rhythm"
+
+    def __init__(self, document: Mapping[str, Any]) -> None:
+        self.document = document
+        self.base = float(document["base"])
+        self.reads: tuple[str, str, str] = (document["count"], document["since_last"], document["since_first"])
+
+    def log_odds(self, columns: Columns, rows: int) -> Floats:
+        """Log-odds of no purchase; without a history the base."""
+        count, since_last, since_first = (columns[name] for name in self.reads)
+        repeats = count - float(self.document["first"])
+        known = (repeats >= 0) & (since_last >= 0) & (since_first >= 0)
+        found = np.full(rows, self.base)
+        at = np.flatnonzero(known)
+        until_last = np.maximum(since_first[at] - since_last[at], 0.0)
+        found[at] = no_purchase_log_odds(self.document, repeats[at], until_last, since_first[at])
+        return found
+
+    def contributions(self, columns: Columns, rows: int) -> dict[str, Floats]:
+        """One part for the whole member; with `base` it is the log-odds."""
+        return {self.name: self.log_odds(columns, rows) - self.base}
+
+    @property
+    def words(self) -> dict[str, str]:
+        """Templates of its reason; the fields are columns of the row."""
+        count, since_last, _ = self.reads
+        orders = (f"{{{count}:,.0f}} orders", f"下单 {{{count}:,.0f}} 次")
+        if not self.document["first"]:
+            orders = (f"came back {{{count}:,.0f}} times", f"复购 {{{count}:,.0f}} 次")
+        return {
+            "en": f"purchase rhythm: {orders[0]}, the last {{{since_last}:,.0f}} days ago",
+            "zh": f"购买节奏：{orders[1]}，最近一次在 {{{since_last}:,.0f}} 天前",
+        }
+
+
+def no_purchase_log_odds(parameters: Mapping[str, Any], repeats: Floats, until_last: Floats, age: Floats) -> Floats:
+    """Log-odds of no purchase in `[as_of, as_of + horizon)`, all times in days; see `models.bg_nbd`.
+
+    With g = (r + x) log((alpha + T + h) / (alpha + T)) and d the odds of having left, P = (d + exp(-g)) / (1 + d). A
+    share `doubt` of the probability is kept for either outcome: no rhythm knows of holidays and bankruptcies.
+    """
+    r, alpha, a, b, horizon, doubt = (float(parameters[key]) for key in ("r", "alpha", "a", "b", "horizon", "doubt"))
+    chances = repeats + (1.0 if parameters["first_may_be_last"] else 0.0)
+    with np.errstate(divide="ignore"):
+        left = np.log(a * (chances > 0)) - np.log(b + np.maximum(chances, 1.0) - 1.0)
+    left += (r + repeats) * (np.log(alpha + age) - np.log(alpha + until_last))
+    silent = -(r + repeats) * np.log1p(horizon / (alpha + age))
+    found = np.asarray(np.logaddexp(left, silent) - np.log(-np.expm1(silent)))
+    if doubt == 0.0:
+        return found
+    sure = 1.0 - 2.0 * doubt
+    return np.asarray(np.log(doubt + sure * to_probability(found)) - np.log(doubt + sure * to_probability(-found)))
+
+
+def _make_member(document: Mapping[str, Any], texts: Mapping[str, str]) -> "LinearMember | TreeMember | PurchaseMember":
+    if document["kind"] == "linear":
+        return LinearMember(document)
+    return PurchaseMember(document) if document["kind"] == "bg_nbd" else TreeMember(document, texts[document["file"]])
+
+
 def _curve(calibrator: Mapping[str, Any], raw: Floats) -> tuple[Floats, Floats]:
     """Value and slope of a piecewise-linear curve whose first and last pieces go on for ever."""
     x, y = np.asarray(calibrator["x"], dtype=np.float64), np.asarray(calibrator["y"], dtype=np.float64)
@@ -183,13 +251,20 @@ class Bundle:
         self.columns: Sequence[Mapping[str, Any]] = model["columns"]
         self.calibrator: Mapping[str, Any] = model["calibrator"]
         self.steps: Mapping[str, Any] | None = model.get("interval")
-        self.members: list[tuple[float, LinearMember | TreeMember]] = [
-            (
-                float(entry["weight"]),
-                LinearMember(entry) if entry["kind"] == "linear" else TreeMember(entry, texts[entry["file"]]),
-            )
-            for entry in model["members"]
+        self.members: list[tuple[float, LinearMember | TreeMember | PurchaseMember]] = [
+            (float(entry["weight"]), _make_member(entry, texts)) for entry in model["members"]
         ]
+
+    @property
+    def reason_names(self) -> list[str]:
+        """What contributions are given for: the columns of the contract, then members that are no sum of columns."""
+        whole = dict.fromkeys(member.name for _, member in self.members if isinstance(member, PurchaseMember))
+        return [*(str(entry["name"]) for entry in self.columns), *whole]
+
+    @property
+    def reason_words(self) -> dict[str, dict[str, str]]:
+        """Templates of the reasons that are no columns."""
+        return {member.name: member.words for _, member in self.members if isinstance(member, PurchaseMember)}
 
     def _raw(self, columns: Columns, rows: int) -> Floats:
         total = np.zeros(rows)
@@ -228,7 +303,7 @@ class Bundle:
         return np.minimum(low, probability), np.maximum(high, probability)
 
     def contributions(self, frame: pd.DataFrame) -> tuple[float, Floats]:
-        """What each column of the contract adds: base + row sum = calibrated log-odds.
+        """What each of `reason_names` adds: base + row sum = calibrated log-odds.
 
         Each member's share of the raw log-odds is scaled by the slope of the calibrator between the
         base and the row, so that signs stay and the sum is exact.
@@ -237,7 +312,7 @@ class Bundle:
         -------
         base : float
             Calibrated log-odds of the base.
-        array of float64, rows x columns of the contract
+        array of float64, rows x reason names
 
         """
         base = np.array([sum(weight * member.base for weight, member in self.members)])
@@ -246,7 +321,7 @@ class Bundle:
 
     def _explain(self, columns: Columns, rows: int, base: Floats) -> Floats:
         """Contributions of some rows."""
-        place = {entry["name"]: at for at, entry in enumerate(self.columns)}
+        place = {name: at for at, name in enumerate(self.reason_names)}
         parts = np.zeros((rows, len(place)))
         for weight, member in self.members:
             for name, values in member.contributions(columns, rows).items():

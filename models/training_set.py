@@ -40,6 +40,10 @@ class TrainingSet:
         Whether the predicted event gets less or more likely as the feature grows.
     manifest : mapping
         Where the rows come from: target, data_end, catalog_version, features, ...
+    roles : mapping of role to feature
+        Columns that say how often and when customers bought: `repeat_count` (purchases after the first) or
+        `purchase_count`, `last_purchase_days` and `first_purchase_days` (days before `time`). Given where label 1
+        means that there was no purchase in `[time, time + horizon)`.
 
     """
 
@@ -51,6 +55,7 @@ class TrainingSet:
     keys: pd.DataFrame | None = None
     directions: Mapping[str, int] = field(default_factory=dict)
     manifest: Mapping[str, Any] = field(default_factory=dict)
+    roles: Mapping[str, str] = field(default_factory=dict)
 
     def __len__(self) -> int:
         return len(self.label)
@@ -130,6 +135,7 @@ def save_training_set(folder: Path, rows: TrainingSet) -> None:
         "files": files,
         "horizon": rows.horizon,
         "directions": dict(rows.directions),
+        "roles": dict(rows.roles),
         "manifest": dict(rows.manifest),
     }
     part_path = folder / f".{MANIFEST}"
@@ -171,5 +177,6 @@ def load_training_set(folder: Path) -> TrainingSet:
         group=labels["group"].to_numpy(dtype=object) if "group" in labels else None,
         keys=parts.get("keys"),
         directions=document["directions"],
+        roles=document.get("roles", {}),
         manifest=document["manifest"],
     )

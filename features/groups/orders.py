@@ -2,9 +2,8 @@
 
 Returns are rows with a negative quantity; they are never purchases.
 
-The statistics of BG/NBD are `orders_repeat_days` (frequency: purchase days after the first),
-`orders_days_first_to_last` (recency) and `orders_days_since_first` (T, which is the customer's tenure
-as a buyer, too).
+The roles name what BG/NBD reads: `orders_repeat_days` (x, purchase days after the first) and the days since the
+first (T, the customer's tenure as a buyer) and since the last purchase (T - t_x).
 
 References
 ----------
@@ -78,6 +77,7 @@ def order_history(orders: Any) -> FeatureDict:
             "{value:,.0f} days since the last order",
             "距上次下单 {value:,.0f} 天",
             direction={"churn": +1},
+            role="last_purchase_days",
         ),
         "orders_days_since_first": Feature(
             days_between(first, now),
@@ -85,6 +85,7 @@ def order_history(orders: Any) -> FeatureDict:
             "days",
             "first order {value:,.0f} days ago",
             "首次下单在 {value:,.0f} 天前",
+            role="first_purchase_days",
         ),
         "orders_days_first_to_last": Feature(
             days_between(first, last),
@@ -104,7 +105,7 @@ def order_gaps(orders: Any) -> FeatureDict:
     gap = ibis.ifelse(is_purchase(orders) & (day > before), day - before, ibis.null("int64"))
     return {
         "orders_repeat_days": Feature(
-            gap.count(), 0, "count", "came back on {value:,.0f} days", "复购 {value:,.0f} 天"
+            gap.count(), 0, "count", "came back on {value:,.0f} days", "复购 {value:,.0f} 天", role="repeat_count"
         ),
         "orders_gap_mean": Feature(
             ratio(gap.sum(), gap.count()),
