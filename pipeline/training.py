@@ -89,17 +89,34 @@ def make_training_set(config: Config, tables: CrmTables, name: str) -> TrainingS
         horizon=target.horizon_days,
         group=kept["customer_id"].astype(object).where(kept["customer_id"].notna(), alone).to_numpy(),
         keys=kept[["entity_id", "as_of"]],
-        directions={info.name: info.direction[target.kind] for info in built.infos if target.kind in info.direction},
+        directions=_directions(target, built),
         manifest=_describe(config, tables, target, built),
+        roles=_roles(target, built),
     )
     check_learnable(rows, f"ripe rows of target '{name}'")
     return rows
 
 
+def _roles(target: Target, built: FeatureFrame) -> dict[str, str]:
+    """Columns of the purchase history, where no purchase within the horizon is what is predicted."""
+    if target.kind != "churn" or target.outcome[0] != "orders":
+        return {}
+    return {info.role: info.name for info in built.infos if info.role}
+
+
+def _directions(target: Target, built: FeatureFrame) -> dict[str, int]:
+    """Signs that features are sure of for such a target; what orders say of buyers says nothing of subscribers."""
+    return {
+        info.name: info.direction[target.kind]
+        for info in built.infos
+        if target.kind in info.direction and not (target.is_by_subscription and info.name.startswith("orders_"))
+    }
+
+
 def _telling(built: FeatureFrame) -> FeatureFrame:
     """Leave out columns that tell nothing, and the calendar where each month was not seen in two years."""
     frame = built.frame[built.columns]
-    left_out = dull_columns(frame)
+    left_out = dull_columns(frame, [info.name for info in built.infos if info.role])
     span = (built.frame["as_of"].max() - built.frame["as_of"].min()).days
     if span < SEASONS_DAYS:
         why = f"the rows span {span} days: a season cannot be told from a trend in less than {SEASONS_DAYS}"
@@ -130,6 +147,7 @@ def _describe(config: Config, tables: CrmTables, target: Target, built: FeatureF
         "kind": target.kind,
         "horizons_days": list(config.targets[target.name].horizons_days),
         "data_end": tables.data_end.isoformat(),
+        "currency": tables.currency,
         "tables_sha256": tables.sha256,
         "catalog_version": __version__,
         "groups": [group.name for group in load_catalog(config)],
