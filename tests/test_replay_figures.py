@@ -147,7 +147,7 @@ def test_no_schedule_is_recommended_where_retraining_changes_nothing() -> None:
     found = many((Policy(None), 0, 0.7, 0.7), (Policy(50), 4, 0.7, 0.7))
     advice = recommend(sum_up(found, PRICES, period_length=100))
     assert advice.place == 0
-    assert advice.sentence.startswith("Recommended: no schedule (log loss 0.3567")
+    assert advice.sentence.startswith("Recommended: do not retrain on a schedule (log loss 0.3567")
 
 
 def test_the_gain_is_told_in_money() -> None:
