@@ -76,7 +76,7 @@ def _place(config: Config) -> str:
     return f"MLflow at ${name}" if name else f"MLflow in {config.folder / 'mlflow.db'}"
 
 
-def _unanswered(config: Config, error: Exception) -> CrmError:
+def unanswered(config: Config, error: Exception) -> CrmError:
     """One sentence for a tracking place that refuses or is down."""
     text = str(getattr(error, "orig", None) or error).strip() or type(error).__name__
     reason = text.splitlines()[0].replace(tracking_uri(config), "the tracking URI").rstrip(".")
@@ -141,7 +141,7 @@ def open_mlflow(config: Config) -> Iterator[Any]:
         try:
             yield mlflow
         except (MlflowException, sa.exc.SQLAlchemyError) as error:
-            raise _unanswered(config, error) from error
+            raise unanswered(config, error) from error
 
 
 def bundle_hash(folder: Path) -> str:
@@ -217,10 +217,15 @@ def read_champion(config: Config, target: str) -> Champion | None:
             f"Version {version} of model '{name}' has no tag '{BUNDLE_TAG}', so it was not registered by leadsieve. "
             f"Give the alias '{CHAMPION}' to one that was."
         )
+    return Champion(version, digest, find_bundle(config, target, version, digest))
+
+
+def find_bundle(config: Config, target: str, version: int, digest: str) -> Path:
+    """Folder of a version's bundle on this disk; one that is not there is fetched from the registry."""
     folder = config.folder / "bundles" / digest
     if not folder.exists():
-        _fetch_bundle(config, name, version, digest)
-    return Champion(version, digest, folder)
+        _fetch_bundle(config, model_name(config, target), version, digest)
+    return folder
 
 
 _UNREADABLE: tuple[int, str] = (-1, "")
@@ -240,7 +245,7 @@ def _select_champion(config: Config, name: str) -> tuple[int, str] | None:
     try:
         connection = sa.create_engine(url, poolclass=NullPool).connect()
     except sa.exc.SQLAlchemyError as error:
-        raise _unanswered(config, error) from error
+        raise unanswered(config, error) from error
     with connection:
         try:
             rows = connection.execute(query).all()

@@ -118,6 +118,16 @@ class SwapReport:
                 "report; raise the share, or let people decide with `leadsieve promote --force`."
             )
 
+    def summary(self) -> dict[str, Any]:
+        """Counts without a name or an id, for the details of a decision: nothing in them has to be forgotten."""
+        return {
+            "rows": self.rows,
+            "up": self.up,
+            "down": self.down,
+            "movers_share": self.movers_share,
+            "contacts": asdict(self.contacts),
+        }
+
     def to_json(self) -> dict[str, Any]:
         """Return the whole report, ready for JSON."""
         facts = asdict(self)
