@@ -15,7 +15,7 @@ from models.split import Folds
 from models.tuning import Trial, settled_evidence
 
 NAME = "blend"
-MEMBERS = ("logistic", "binned", "lightgbm")
+MEMBERS = ("bg_nbd", "logistic", "binned", "lightgbm")
 LAGGING = 2.0
 """Standard errors by which the blend must be better without a member for it to be dropped."""
 WORTH_DROPPING = 0.005

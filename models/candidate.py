@@ -27,7 +27,7 @@ class Candidate(Protocol):
     name: str
 
     def settings(self, rows: CodedRows) -> Sequence[Setting]:
-        """Return the settings worth trying on rows like these."""
+        """Return the settings worth trying on rows like these; none where it does not apply."""
         ...
 
     def log_odds(self, train: CodedRows, valid: CodedRows, settings: Sequence[Setting]) -> Floats:

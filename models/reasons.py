@@ -13,13 +13,14 @@ Reason = dict[str, Any]
 
 EVERYTHING_ELSE = "everything else"
 _FIELD = re.compile(r"\s*\{value[^}]*\}\s*")
+_COLUMN = re.compile(r"\{(\w+)")
 
 
 def _words(template: str, value: Any, unknown: str, colon: str) -> str:
     """Fill in a template; without a value, say that it is not known."""
     if value is None:
         return f"{_FIELD.sub(' ', template).strip()}{colon}{unknown}"
-    return template.format(value=value)
+    return template.format(**value) if isinstance(value, dict) else template.format(value=value)
 
 
 def _read_info(infos: Mapping[str, Any], name: str) -> tuple[str, str]:
@@ -34,7 +35,7 @@ def _reason(name: str, value: Any, contribution: float, infos: Mapping[str, Any]
     en, zh = _read_info(infos, name)
     return {
         "feature": name,
-        "value": value,
+        "value": None if isinstance(value, dict) else value,
         "contribution": contribution,
         "en": _words(en, value, "not known", ": "),
         "zh": _words(zh, value, "未知", "："),
@@ -62,7 +63,8 @@ def make_reasons(
     columns : list of str
         Names of the contributions' columns.
     infos : mapping of feature to FeatureInfo
-        With `en` and `zh` templates; a feature without one is named as it is.
+        With `en` and `zh` templates; a feature without one is named as it is. A reason that is no column of the
+        frame has templates whose fields are columns, and no value.
     shown : int
         How many reasons for, and how many against.
 
@@ -74,7 +76,7 @@ def make_reasons(
 
     """
     order = np.argsort(-contributions, axis=1, kind="stable")
-    values = [_plain_values(frame[name]) for name in columns]
+    values = [_plain_values(frame[name]) if name in frame else _values_of_many(frame, name, infos) for name in columns]
     found = []
     for row, ranked in enumerate(order):
         parts = contributions[row]
@@ -91,6 +93,13 @@ def make_reasons(
         }
         found.append([*reasons, last])
     return found
+
+
+def _values_of_many(frame: pd.DataFrame, name: str, infos: Mapping[str, Any]) -> list[dict[str, Any] | None]:
+    """What the templates of a reason that is no column ask for; None where a part of it is missing."""
+    asked = list(dict.fromkeys(column for text in _read_info(infos, name) for column in _COLUMN.findall(text)))
+    rows = zip(*(_plain_values(frame[column]) for column in asked), strict=True)
+    return [None if None in row else dict(zip(asked, row, strict=True)) for row in rows]
 
 
 def _plain_values(column: "pd.Series[Any]") -> list[Any]:

@@ -12,7 +12,7 @@ from models.metrics import log_losses
 from models.predict import to_probability
 from models.tuning import Trial
 
-PREFERENCE = ("base_rate", "single_column", "blend", "logistic", "binned", "lightgbm")
+PREFERENCE = ("base_rate", "single_column", "blend", "bg_nbd", "logistic", "binned", "lightgbm")
 """A single column if it is about as good; then the blend, as among equals a mean is the safest; then the simplest."""
 SINGLE_COLUMN_NOISE = 1.0
 """Standard errors by which a single column may trail."""

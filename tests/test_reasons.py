@@ -36,6 +36,15 @@ def test_contributions_sum_to_the_written_log_odds() -> None:
     assert explain(log_odds=0.5, shown=1)[-1]["contribution"] == 0.5 - (1.0 - 0.25)
 
 
+def test_a_reason_that_is_no_column_is_told_by_the_columns_it_names() -> None:
+    frame = pd.DataFrame({"orders": [7.0], "last": [40.4]})
+    words = {"en": "{orders:,.0f} orders, the last {last:,.0f} days ago", "zh": "下单 {orders:,.0f} 次"}
+    parts, names = np.array([[0.0, 0.0, 1.5]]), ["orders", "last", "rhythm"]
+    found = make_reasons(frame, parts, np.array([1.5]), names, {"rhythm": words})
+    told = {"en": "7 orders, the last 40 days ago", "zh": "下单 7 次"}
+    assert found[0][0] == {"feature": "rhythm", "value": None, "contribution": 1.5, **told}
+
+
 def test_a_column_that_says_nothing_is_no_reason() -> None:
     assert "e" not in [reason["feature"] for reason in explain(shown=6)]
 
