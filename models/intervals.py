@@ -36,8 +36,9 @@ COVERAGE = 0.9
 STEPS, STEP_ROWS = 200, 20
 """Steps of the table at most, and rows of each at least."""
 RESAMPLES = 100
-LEAST_FOLDS = 2
-"""Degrees of freedom of the level at least, however few folds stand apart."""
+DRIFTS = np.linspace(0.0, 2.0, 101)
+USUAL_DRIFT = 0.5
+"""Log-odds by which levels move where nothing is known of them: half of a normal distribution of that width."""
 HONESTY_BINS = 15
 WILSON = 1.96
 
@@ -71,13 +72,23 @@ def level_noise(log_odds: Floats, label: Floats, group: NDArray[np.int64]) -> fl
     return float((by_group**2).sum()) / max(weight, 1e-9) ** 2
 
 
-def drift(log_odds: Sequence[Floats], label: Sequence[Floats], group: Sequence[NDArray[np.int64]]) -> float:
-    """Typical distance of a fold's level from what was predicted, beyond what its customers explain."""
+def likely_drifts(
+    log_odds: Sequence[Floats], label: Sequence[Floats], group: Sequence[NDArray[np.int64]], apart: int
+) -> Floats:
+    """Return how likely each of `DRIFTS` is: the spread of levels beyond what the customers of a fold explain.
+
+    Few folds leave it open, and so does noise: that nothing was seen does not make it 0. Folds whose horizons
+    overlap count together as `apart` ones.
+    """
     levels = np.array([fit_level(*fold) for fold in zip(log_odds, label, strict=True)])
     noise = [
         level_noise(raw + level, one, who) for raw, level, one, who in zip(log_odds, levels, label, group, strict=True)
     ]
-    return float(np.sqrt(max(0.0, float((levels**2).mean() - np.mean(noise)))))
+    variance = DRIFTS[:, None] ** 2 + np.maximum(noise, 1e-6)
+    fits = -0.5 * (np.log(variance) + levels**2 / variance).mean(axis=1) * max(1, apart)
+    weight = fits - 0.5 * (DRIFTS / USUAL_DRIFT) ** 2
+    shares = np.exp(weight - weight.max())
+    return np.asarray(shares / shares.sum())
 
 
 def _steps(score: Floats) -> Floats:
@@ -118,7 +129,7 @@ def fit_interval(
     """
     ends = np.cumsum([len(part) for part in log_odds])[:-1]
     parted = np.split(group, ends)
-    spread = drift(log_odds, label, parted) if folds.kind == "time" else 0.0
+    shares = likely_drifts(log_odds, label, parted, len(folds.apart)) if folds.kind == "time" else DRIFTS == 0.0
     joined = np.concatenate([raw + fit_level(raw, one) for raw, one in zip(log_odds, label, strict=True)])
     joined_label = np.concatenate(label)
     edges = _steps(joined)
@@ -127,7 +138,7 @@ def fit_interval(
     codes = np.unique(group, return_inverse=True)[1]
     count = int(codes.max()) + 1
     generator = np.random.default_rng(seed)
-    levels = spread * generator.standard_t(max(LEAST_FOLDS, len(folds.apart)), RESAMPLES)
+    levels = generator.choice(DRIFTS, RESAMPLES, p=shares) * generator.normal(size=RESAMPLES)
     low, high = np.empty((RESAMPLES, len(asked))), np.empty((RESAMPLES, len(asked)))
     for at, level in enumerate(levels):
         drawn = np.bincount(generator.integers(0, count, count), minlength=count)[codes]
@@ -139,7 +150,7 @@ def fit_interval(
         "low": np.quantile(low, tail, axis=0).round(6).tolist(),
         "high": np.quantile(high, 1.0 - tail, axis=0).round(6).tolist(),
         "coverage": COVERAGE,
-        "drift": round(spread, 6),
+        "drift": round(float(np.sqrt(shares @ DRIFTS**2)), 6),
     }
 
 
