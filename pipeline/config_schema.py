@@ -239,27 +239,27 @@ class MlflowPlace(Section):
 class Capacity(Section):
     """How many people the sellers can contact."""
 
-    contacts_per_week: int | None = Field(None, ge=0, description="of each target; null = not known")
+    contacts_per_week: int | None = Field(default=None, ge=0, description="of each target; null = not known")
 
 
 class Retrain(Section):
     """When models are trained again, on which rows, and what a new version must keep to before it goes live."""
 
-    every_days: int | None = Field(30, ge=1, description="days of data since the last training; null = no schedule")
-    min_ripe_labels: int | None = Field(None, ge=1, description="labels that became ripe since the last training")
+    every_days: int | None = Field(default=30, ge=1, description="days of data since the last training; null = no schedule")
+    min_ripe_labels: int | None = Field(default=None, ge=1, description="labels that became ripe since the last training")
     max_expected_loss: float | None = Field(
-        None, gt=0, description="log loss that the live model may be expected to have; above it is drift"
+        default=None, gt=0, description="log loss that the live model may be expected to have; above it is drift"
     )
-    window_days: int | None = Field(None, ge=1, description="train on the newest ripe rows of so many days; null = all")
+    window_days: int | None = Field(default=None, ge=1, description="train on the newest ripe rows of so many days; null = all")
     slices: tuple[str, ...] | None = Field(
-        None, description="features by whose values the gate looks at parts; null = those that are text"
+        default=None, description="features by whose values the gate looks at parts; null = those that are text"
     )
-    slice_rows: int = Field(200, ge=20, description="rows that a part needs to be looked at")
+    slice_rows: int = Field(default=200, ge=20, description="rows that a part needs to be looked at")
     slice_floor: float = Field(
-        0.05, ge=0, description="share of the live version's log loss that a new one may lose in a part"
+        default=0.05, ge=0, description="share of the live version's log loss that a new one may lose in a part"
     )
     max_movers_share: float | None = Field(
-        None, ge=0, le=1, description="share of those scored that may change grade; null = any"
+        default=None, ge=0, le=1, description="share of those scored that may change grade; null = any"
     )
 
 
