@@ -245,12 +245,18 @@ class Capacity(Section):
 class Retrain(Section):
     """When models are trained again, on which rows, and what a new version must keep to before it goes live."""
 
-    every_days: int | None = Field(default=30, ge=1, description="days of data since the last training; null = no schedule")
-    min_ripe_labels: int | None = Field(default=None, ge=1, description="labels that became ripe since the last training")
+    every_days: int | None = Field(
+        default=30, ge=1, description="days of data since the last training; null = no schedule"
+    )
+    min_ripe_labels: int | None = Field(
+        default=None, ge=1, description="labels that became ripe since the last training"
+    )
     max_expected_loss: float | None = Field(
         default=None, gt=0, description="log loss that the live model may be expected to have; above it is drift"
     )
-    window_days: int | None = Field(default=None, ge=1, description="train on the newest ripe rows of so many days; null = all")
+    window_days: int | None = Field(
+        default=None, ge=1, description="train on the newest ripe rows of so many days; null = all"
+    )
     slices: tuple[str, ...] | None = Field(
         default=None, description="features by whose values the gate looks at parts; null = those that are text"
     )
