@@ -11,7 +11,7 @@ from models.training_set import TrainingSet
 Floats = NDArray[np.float64]
 
 FIRST, TRAINED, PROMOTED, REFUSED = "first", "trained", "promoted", "refused"
-NOTHING_NEW, ONE_CLASS = "nothing_new", "one_class"
+NOTHING_NEW, ONE_CLASS, NO_SIGNAL = "nothing_new", "one_class", "no_signal"
 
 
 @dataclass(frozen=True)
@@ -69,7 +69,7 @@ class Played:
     @property
     def trainings(self) -> int:
         """Models trained after the first one."""
-        return sum(one.outcome in (TRAINED, PROMOTED, REFUSED) for one in self.moments)
+        return sum(one.outcome in (TRAINED, PROMOTED, REFUSED, NO_SIGNAL) for one in self.moments)
 
     @property
     def promotions(self) -> int:

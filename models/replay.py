@@ -10,14 +10,26 @@ from numpy.typing import NDArray
 
 from features.errors import DataError
 from models.gate import CHAMPION, Verdict, compare, decide
-from models.policy import FIRST, NOTHING_NEW, ONE_CLASS, PROMOTED, REFUSED, TRAINED, Moment, Played, Policy, Replay
+from models.policy import (
+    FIRST,
+    NO_SIGNAL,
+    NOTHING_NEW,
+    ONE_CLASS,
+    PROMOTED,
+    REFUSED,
+    TRAINED,
+    Moment,
+    Played,
+    Policy,
+    Replay,
+)
 from models.split import CLOCK_CHANGE
 from models.training_set import TrainingSet
 
 Floats = NDArray[np.float64]
 Scorer = Callable[[pd.DataFrame], Floats]
-Fit = Callable[[TrainingSet], Scorer]
-"""Fits a model on rows and returns what gives the probability of each row of a frame."""
+Fit = Callable[[TrainingSet], Scorer | None]
+"""Fits a model on rows and returns what gives the probability of each row of a frame; None: nothing to learn."""
 
 START_ROWS, START_OF_EACH_CLASS, START_SHARE = 200, 20, 1 / 3
 """The first model of a replay has at least so many ripe rows, and so much of the history lies before it."""
@@ -27,10 +39,10 @@ GATE_ROWS = 100
 
 @dataclass(frozen=True)
 class _Champion:
-    """The model in force: when it was trained and which rows it was fitted on, `[low, high)`."""
+    """The model in force, when it was trained, and the last row it was fitted on (not included)."""
 
+    scorer: Scorer
     at: Any
-    low: int
     high: int
 
 
@@ -42,7 +54,7 @@ class _Past:
     fit: Fit
     clock: NDArray[Any]
     wait: Any
-    models: dict[tuple[int, int], Scorer] = field(default_factory=dict)
+    models: dict[tuple[int, int], Scorer | None] = field(default_factory=dict)
 
     def span(self, count: int) -> Any:
         """So many days or rows, in the unit of the clock."""
@@ -61,11 +73,15 @@ class _Past:
         """Whether both labels are among these rows."""
         return bool(0 < self.rows.label[low:high].sum() < high - low)
 
-    def predict(self, fitted_on: tuple[int, int], low: int, high: int) -> Floats:
-        """Probabilities of rows `[low, high)` by the model of the rows it was fitted on."""
+    def model(self, fitted_on: tuple[int, int]) -> Scorer | None:
+        """Return the model of rows `[low, high)`; None where these teach nothing."""
         if fitted_on not in self.models:
             self.models[fitted_on] = self.fit(self.rows.take(np.arange(*fitted_on)))
-        return np.asarray(self.models[fitted_on](self.rows.frame.iloc[low:high].reset_index(drop=True)))
+        return self.models[fitted_on]
+
+    def predict(self, scorer: Scorer, low: int, high: int) -> Floats:
+        """Probabilities of rows `[low, high)`."""
+        return np.asarray(scorer(self.rows.frame.iloc[low:high].reset_index(drop=True)))
 
     def moments(self, start: Any, every: int | None) -> list[Any]:
         """From the start on every so many days or rows, up to the last row.
@@ -134,7 +150,8 @@ def replay(rows: TrainingSet, policies: Sequence[Policy], fit: Fit, start: Any, 
 
     At each moment of a policy's schedule a model is fitted on the rows whose labels were known then
     (time + horizon + settle <= now); it scores the rows of `[moment, next moment)`. Models of equal
-    rows are fitted once. A moment without new labels, or with one label only, trains nothing.
+    rows are fitted once. A moment without new labels, or with one label only, trains nothing; where
+    there is nothing to learn the model in force stays.
 
     Parameters
     ----------
@@ -180,12 +197,13 @@ def _play(past: _Past, policy: Policy, start: Any, first: int) -> Played:
     for now, begin, end in zip(nows, begins, [*begins[1:], len(past.rows)], strict=True):
         low, high = past.ripe(now, policy.window)
         outcome, why = (FIRST, "") if now == start else _outcome(past, policy, champion, now, (low, high), tried)
-        if outcome in (FIRST, TRAINED, PROMOTED):
-            champion = _Champion(now, low, high)
+        scorer = past.model((low, high)) if outcome in (TRAINED, PROMOTED) else None
+        if scorer is not None:
+            champion = _Champion(scorer, now, high)
         tried = high
         moments.append(Moment(now, high - low, outcome, why))
         if end > begin:
-            probability[begin - first : end - first] = past.predict((champion.low, champion.high), begin, end)
+            probability[begin - first : end - first] = past.predict(champion.scorer, begin, end)
     return Played(policy, probability, tuple(moments))
 
 
@@ -196,7 +214,13 @@ def _first(past: _Past, policy: Policy, start: Any) -> _Champion:
             f"The replay starts at {str(start)[:10]} with {high - low:,} ripe rows, expected some of each label. "
             "Start later, or give the policy a longer window."
         )
-    return _Champion(start, low, high)
+    scorer = past.model((low, high))
+    if scorer is None:
+        raise DataError(
+            f"The {high - low:,} rows that were ripe at {str(start)[:10]}, where the replay starts, teach nothing: "
+            "there is no first model. Start later."
+        )
+    return _Champion(scorer, start, high)
 
 
 def _outcome(
@@ -207,6 +231,8 @@ def _outcome(
         return NOTHING_NEW, ""
     if not past.has_both(*rows):
         return ONE_CLASS, ""
+    if past.model(rows) is None:
+        return NO_SIGNAL, ""
     if not policy.gate:
         return TRAINED, ""
     verdict = _challenge(past, policy, champion, now)
@@ -227,12 +253,13 @@ def _challenge(past: _Past, policy: Policy, champion: _Champion, now: Any) -> Ve
     moment = past.clock[since + (high - since) // 2]
     begin = int(np.searchsorted(past.clock, moment, "left"))
     trial = past.ripe(moment, policy.window)
-    if trial[1] <= champion.high or not past.has_both(*trial):
+    challenger = past.model(trial) if trial[1] > champion.high and past.has_both(*trial) else None
+    if challenger is None:
         return Verdict(False, "Refused: before the rows it could be tried on, a challenger knew no more.")
     label, group = past.rows.label[begin:high], past.rows.group
     others = {
-        CHAMPION: past.predict((champion.low, champion.high), begin, high),
+        CHAMPION: past.predict(champion.scorer, begin, high),
         "base_rate": np.full(high - begin, past.rows.label[slice(*trial)].mean()),
     }
-    challenger = past.predict(trial, begin, high)
-    return decide(compare(label, challenger, others, None if group is None else group[begin:high]))
+    group = None if group is None else group[begin:high]
+    return decide(compare(label, past.predict(challenger, begin, high), others, group))

@@ -110,17 +110,20 @@ def test_a_moment_without_new_labels_trains_nothing() -> None:
     assert outcomes == ["first", "nothing_new", "trained", "nothing_new", "trained", "nothing_new", "trained"]
 
 
-def test_a_model_that_scores_nothing_is_counted_and_never_fitted() -> None:
-    fitted: list[int] = []
+def test_where_nothing_can_be_learned_the_model_in_force_stays() -> None:
+    def fit(rows: TrainingSet) -> Callable[[pd.DataFrame], Any] | None:
+        return None if len(rows) in (4, 5) else share_of_ones(rows)
 
-    def fit(rows: TrainingSet) -> Callable[[pd.DataFrame], Any]:
-        fitted.append(len(rows))
-        return share_of_ones(rows)
+    played = replay(ROWS, [Policy(every=10)], fit, START).played[0]
+    # 3 rows, then 4 and 5, which teach nothing, then 6
+    assert played.probability.tolist() == pytest.approx([2 / 3, 2 / 3, 2 / 3, 3 / 6])
+    assert [one.outcome for one in played.moments] == ["first", "no_signal", "no_signal", "trained"]
+    assert (played.trainings, played.promotions) == (3, 1)
 
-    rows = rows_at(["2024-01-01", "2024-01-02", "2024-01-05", "2024-01-06", "2024-01-07", "2024-01-20"], [1, 0] * 3, 0)
-    played = replay(rows, [Policy(every=1)], fit, np.datetime64("2024-01-05", "us")).played[0]
-    # trained on 01-06, 01-07 and, for the row of 01-07, on 01-08; nothing is new until 01-20
-    assert (played.trainings, fitted) == (3, [2, 3, 4, 5])
+
+def test_without_a_first_model_there_is_nothing_to_replay() -> None:
+    with pytest.raises(DataError, match=r"3 rows that were ripe at 2024-01-31.*no first model"):
+        replay(ROWS, [Policy(every=10)], lambda rows: None, START)
 
 
 def test_policies_share_the_models_of_equal_rows() -> None:
