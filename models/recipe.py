@@ -16,6 +16,7 @@ from models.boosted_trees import BoostedTrees
 from models.calibration import IDENTITY, Calibrator, choose_calibrator
 from models.candidate import Candidate, Floats, Member, Setting
 from models.encoding import CodedRows, code_rows, make_contract
+from models.input_facts import describe_input
 from models.intervals import Interval, check_honesty, fit_interval
 from models.logistic import Logistic, SingleColumn
 from models.metrics import log_losses, measure
@@ -259,5 +260,6 @@ def refit(evaluation: Evaluation, rows: TrainingSet) -> FittedModel:
         "notes": list(evaluation.notes),
         "horizon": rows.horizon,
         "target": rows.manifest.get("target"),
+        "input": describe_input(rows),
     }
     return FittedModel(fitted.choice, fitted.model, fitted.texts, fitted.fitted_on, facts)

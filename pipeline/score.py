@@ -16,11 +16,12 @@ from features.errors import DataError
 from features.plan import feature_names
 from features.spine import build_scoring_spine
 from features.tables import CrmTables
-from models.predict import Bundle, load_bundle, read_columns, to_probability
+from models.predict import Bundle, load_bundle, to_probability
 from models.reasons import make_reasons
 from models.scorecard import Scorecard, load_scorecard
 from pipeline import __version__
 from pipeline.config import Config
+from pipeline.contract import check_contract, unseen_shares
 from pipeline.deployment import features_of, load_catalog, load_extract, make_target
 from pipeline.errors import ConfigError
 from pipeline.forgotten_scores import without_forgotten
@@ -68,8 +69,8 @@ def score(config: Config, ledger: Ledger) -> ScoreRun:
     ConfigError
         If a target has never been trained.
     DataError, BundleError, ScorecardError
-        If the tables, the features, the model or the card do not fit together, or there is nobody
-        to score at all.
+        If the tables, the features, the model or the card do not fit together (see `pipeline.contract`),
+        or there is nobody to score at all. The run is noted as failed, and has no scores.
 
     """
     tables = load_extract(config)
@@ -150,8 +151,9 @@ def _score_all(config: Config, tables: CrmTables, judges: Mapping[str, _Judge], 
         spine = without_forgotten(config, name, build_scoring_spine(tables, target))
         if not spine.empty:
             built = features_of(config, tables, name, spine)
-            stored = folder / f"features_{name}.parquet"
-            built.frame.to_parquet(stored, index=False)
+            if judge.bundle is not None:
+                check_contract(name, judge.bundle, built, tables.currency, config.targets[name].max_unseen_share)
+            stored = _store(folder, name, built.frame, judge.card)
             rows = built.frame[["entity_id", "as_of"]].assign(target=name, horizon_days=target.horizon_days)
             model = _ask_model(judge, built, stored if config.engine == "spark" else None)
             scored.append(rows.assign(**UNFILLED).assign(**model, **_ask_card(judge.card, built.frame)))
@@ -163,6 +165,15 @@ def _score_all(config: Config, tables: CrmTables, judges: Mapping[str, _Judge], 
     return pd.concat(scored, ignore_index=True)
 
 
+def _store(folder: Path, name: str, frame: pd.DataFrame, card: Scorecard | None) -> Path:
+    """Store what the scores of a target rest on, besides the bundle; return the place of the features."""
+    if card is not None:
+        (folder / f"card_{name}.json").write_text(card.model_dump_json(by_alias=True, exclude_unset=True), "utf-8")
+    place = folder / f"features_{name}.parquet"
+    frame.to_parquet(place, index=False)
+    return place
+
+
 def _ask_model(judge: _Judge, built: FeatureFrame, stored: Path | None = None) -> dict[str, Any]:
     """Probability, log-odds and reasons by the champion, on Spark if the features are stored; null without one."""
     if judge.champion is None or judge.bundle is None:
@@ -171,7 +182,6 @@ def _ask_model(judge: _Judge, built: FeatureFrame, stored: Path | None = None) -
     if stored is not None:
         from pipeline.spark_scoring import score_on_spark
 
-        read_columns(built.frame.head(0), judge.bundle.columns)  # refuses a frame that does not fit, in a sentence
         scored = score_on_spark(stored, built.frame, judge.champion.folder, judge.champion.bundle_sha256)
         log_odds, contributions = scored.log_odds, scored.contributions
     else:
@@ -185,6 +195,7 @@ def _ask_model(judge: _Judge, built: FeatureFrame, stored: Path | None = None) -
         "log_odds": log_odds,
         "model_version": str(judge.champion.version),
         "bundle_sha256": judge.champion.bundle_sha256,
+        "unseen_share": unseen_shares(judge.bundle, built.frame),
         "reasons": [json.dumps(row, ensure_ascii=False) for row in reasons],
     }
 
