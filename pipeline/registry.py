@@ -129,6 +129,7 @@ def open_mlflow(config: Config) -> Iterator[Any]:
     os.environ.setdefault("DO_NOT_TRACK", "1")
     os.environ.setdefault("MLFLOW_LOGGING_LEVEL", "ERROR")
     os.environ.setdefault("MLFLOW_HTTP_REQUEST_MAX_RETRIES", "2")
+    os.environ.setdefault("MLFLOW_ENABLE_ARTIFACTS_PROGRESS_BAR", "false")
     uri = tracking_uri(config)
     with warnings.catch_warnings(), contextlib.redirect_stdout(sys.stderr):
         for text in _NOISE:

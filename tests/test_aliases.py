@@ -22,8 +22,10 @@ TABLES = (
 
 ROWS = """
 INSERT INTO model_versions VALUES ('default', 'demo-churn', 1, 'None'), ('default', 'demo-churn', 2, 'None'),
-    ('default', 'demo-churn', 3, 'Deleted_Internal'), ('default', 'demo-churn', 4, 'None'), ('default', 'other', 9, 'None');
-INSERT INTO model_version_tags VALUES ('demo-churn', 1, 'bundle_sha256', 'aa'), ('demo-churn', 2, 'bundle_sha256', 'bb'),
+    ('default', 'demo-churn', 3, 'Deleted_Internal'), ('default', 'demo-churn', 4, 'None'),
+    ('default', 'other', 9, 'None');
+INSERT INTO model_version_tags VALUES ('demo-churn', 1, 'bundle_sha256', 'aa'),
+    ('demo-churn', 2, 'bundle_sha256', 'bb'),
     ('demo-churn', 2, 'target', 'churn');
 INSERT INTO registered_model_aliases VALUES ('default', 'demo-churn', 'champion', 2),
     ('default', 'demo-churn', 'challenger', 4), ('default', 'other', 'champion', 9)
