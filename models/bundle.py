@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from models.errors import BundleError
+from models.horizons import FurtherModels
 from models.predict import MANIFEST, MODEL, PROTOCOL
 from models.recipe import FittedModel
 
@@ -21,7 +22,14 @@ def _to_json(document: Any) -> bytes:
     return (json.dumps(document, indent=1, ensure_ascii=False, default=str) + "\n").encode()
 
 
-def save_bundle(folder: Path, model: FittedModel, extras: Mapping[str, Any] | None = None) -> str:
+def _files_of(model: FittedModel) -> dict[str, bytes]:
+    """Files of one model by name."""
+    return {MODEL: _to_json(model.model), **{name: text.encode() for name, text in model.texts.items()}}
+
+
+def save_bundle(
+    folder: Path, model: FittedModel, extras: Mapping[str, Any] | None = None, further: FurtherModels | None = None
+) -> str:
     """Write a bundle: complete in a folder beside the place, then renamed into it.
 
     Parameters
@@ -33,6 +41,8 @@ def save_bundle(folder: Path, model: FittedModel, extras: Mapping[str, Any] | No
     extras : mapping, optional
         Facts for the manifest, such as the config; kept under `extras`. The same facts give the same
         hash, so leave out the time of day.
+    further : FurtherModels, optional
+        Models of further horizons; their files have names such as `180-model.json`.
 
     Returns
     -------
@@ -45,7 +55,9 @@ def save_bundle(folder: Path, model: FittedModel, extras: Mapping[str, Any] | No
         If the folder holds something else.
 
     """
-    files = {MODEL: _to_json(model.model), **{name: text.encode() for name, text in model.texts.items()}}
+    files = _files_of(model)
+    for days, other in further.models.items() if further else ():
+        files |= {f"{days}-{name}": content for name, content in _files_of(other).items()}
     manifest = {
         "protocol": PROTOCOL,
         **model.manifest,
@@ -54,6 +66,7 @@ def save_bundle(folder: Path, model: FittedModel, extras: Mapping[str, Any] | No
         "versions": {library: version(library) for library in LIBRARIES},
         "files": {name: hashlib.sha256(content).hexdigest() for name, content in files.items()},
         "extras": dict(extras or {}),
+        **({"horizons": further.to_json()} if further and further.models else {}),
     }
     content = _to_json(manifest)
     sha256 = hashlib.sha256(content).hexdigest()

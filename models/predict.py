@@ -243,11 +243,41 @@ def to_probability(log_odds: Floats) -> Floats:
     return np.where(log_odds >= 0, 1.0 / (1.0 + small), small / (1.0 + small))
 
 
-class Bundle:
-    """A fitted model: what it expects, and what it says."""
+def keep_direction(log_odds: Mapping[int, Floats], primary: int, direction: int) -> dict[int, Floats]:
+    """Clip the log-odds of several horizons so that they rise (direction +1) or fall (-1) with the horizon in each row.
 
-    def __init__(self, manifest: Mapping[str, Any], model: Mapping[str, Any], texts: Mapping[str, str]) -> None:
+    Those of the primary horizon stay as they are; the others are clipped outward from it, the nearest first.
+
+    >>> said = {30: np.array([0.2, -1.0]), 90: np.array([0.0, 0.0]), 180: np.array([-0.5, 2.0])}
+    >>> {days: values.tolist() for days, values in keep_direction(said, 90, +1).items()}
+    {30: [0.0, -1.0], 90: [0.0, 0.0], 180: [0.0, 2.0]}
+
+    """
+    longer = sorted(days for days in log_odds if days > primary)
+    shorter = sorted((days for days in log_odds if days < primary), reverse=True)
+    kept = {primary: log_odds[primary]}
+    for side, is_rising in ((longer, direction > 0), (shorter, direction < 0)):
+        bound = log_odds[primary]
+        for days in side:
+            bound = kept[days] = (np.maximum if is_rising else np.minimum)(log_odds[days], bound)
+    return dict(sorted(kept.items()))
+
+
+class Bundle:
+    """A fitted model: what it expects, and what it says.
+
+    `horizons` holds the models of further horizons, by days; most bundles have none.
+    """
+
+    def __init__(
+        self,
+        manifest: Mapping[str, Any],
+        model: Mapping[str, Any],
+        texts: Mapping[str, str],
+        horizons: "Mapping[int, Bundle] | None" = None,
+    ) -> None:
         self.manifest = manifest
+        self.horizons: Mapping[int, Bundle] = horizons or {}
         self.columns: Sequence[Mapping[str, Any]] = model["columns"]
         self.calibrator: Mapping[str, Any] = model["calibrator"]
         self.steps: Mapping[str, Any] | None = model.get("interval")
@@ -289,6 +319,22 @@ class Bundle:
     def predict(self, frame: pd.DataFrame) -> Floats:
         """Probabilities."""
         return to_probability(self.log_odds(frame))
+
+    def log_odds_by_horizon(self, frame: pd.DataFrame, primary: Floats | None = None) -> dict[int, Floats]:
+        """Calibrated log-odds of every horizon by its days, in the target's direction: see `keep_direction`.
+
+        Parameters
+        ----------
+        frame : DataFrame
+        primary : array of float64, optional
+            What `log_odds` says of the frame, if it is known already. It is returned as it is.
+
+        """
+        own = self.log_odds(frame) if primary is None else primary
+        facts = self.manifest.get("horizons", {})
+        days = int(facts.get("primary", self.manifest.get("horizon") or 0))
+        further = {other: bundle.log_odds(frame) for other, bundle in self.horizons.items()}
+        return keep_direction({days: own, **further}, days, int(facts.get("direction", 1)))
 
     def interval(self, log_odds: Floats) -> tuple[Floats, Floats]:
         """Return the probabilities between which scores like these are expected to come true; null without a table.
@@ -354,13 +400,16 @@ def _read_manifest(path: Path, content: bytes) -> dict[str, Any]:
     try:
         manifest: dict[str, Any] = json.loads(content)
         protocol, files = manifest["protocol"], manifest["files"]
-        named = MODEL in files and all(Path(name).name == name for name in files)
+        models = [MODEL, *(f"{days}-{MODEL}" for days in manifest.get("horizons", {}).get("further", ()))]
+        named = set(models) <= set(files) and all(Path(name).name == name for name in files)
     except (ValueError, KeyError, TypeError) as error:
         raise BundleError(f"{path} is not the manifest of a bundle ({error!r}). Restore it, or train again.") from None
     if protocol != PROTOCOL:
         raise BundleError(f"{path} has protocol {protocol}, expected {PROTOCOL}. Use the version that saved it.")
     if not named:
-        raise BundleError(f"{path} names the files {', '.join(files)}, expected {MODEL} among them and no folders.")
+        raise BundleError(
+            f"{path} names the files {', '.join(files)}, expected {', '.join(models)} among them and no folders."
+        )
     return manifest
 
 
@@ -383,4 +432,11 @@ def load_bundle(folder: Path | str, expected_sha256: str | None = None) -> Bundl
         name: _read_checked(Path(folder) / name, digest, changed).decode("utf-8")
         for name, digest in manifest["files"].items()
     }
-    return Bundle(manifest, json.loads(texts[MODEL]), texts)
+    further = {int(days): _part(texts, f"{days}-") for days in manifest.get("horizons", {}).get("further", ())}
+    horizons = {days: Bundle({}, json.loads(part[MODEL]), part) for days, part in further.items()}
+    return Bundle(manifest, json.loads(texts[MODEL]), texts, horizons)
+
+
+def _part(texts: Mapping[str, str], prefix: str) -> dict[str, str]:
+    """Files of a further horizon, under the names that they have in a bundle of their own."""
+    return {name.removeprefix(prefix): text for name, text in texts.items() if name.startswith(prefix)}
