@@ -190,8 +190,11 @@ def _ask_model(judge: _Judge, built: FeatureFrame, stored: Path | None = None) -
     columns = [str(entry["name"]) for entry in judge.bundle.columns]
     infos = {info.name: info for info in built.infos}
     reasons = make_reasons(built.frame, contributions, log_odds, columns, infos)
+    low, high = judge.bundle.interval(log_odds)
     return {
         "probability": to_probability(log_odds),
+        "probability_low": low,
+        "probability_high": high,
         "log_odds": log_odds,
         "model_version": str(judge.champion.version),
         "bundle_sha256": judge.champion.bundle_sha256,

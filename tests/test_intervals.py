@@ -1,11 +1,14 @@
 """Intervals of scores: what Venn-ABERS says by hand, and whether the truth lies inside where it is known."""
 
 import json
+import re
 from dataclasses import replace
 from pathlib import Path
+from unittest.mock import patch
 
 import numpy as np
 import pytest
+from small_crm import World
 from test_recipe import QUICK, simulate
 
 from models.bundle import save_bundle
@@ -14,6 +17,8 @@ from models.intervals import DRIFTS, check_honesty, fit_interval, likely_drifts,
 from models.predict import Bundle, load_bundle, to_probability
 from models.recipe import Evaluation, evaluate, refit
 from models.split import Folds
+from pipeline.ledger import open_ledger
+from pipeline.score import score
 
 FOLDS = 4
 IN_TIME = Folds("time", (), apart=tuple(range(FOLDS)))
@@ -161,3 +166,17 @@ def test_a_model_without_signal_has_no_interval():
     found = evaluate(replace(rows, label=noise), simulate(300, seed=1, strength=0.0), QUICK)
     assert found.selected == "base_rate"
     assert found.to_json()["score_interval"] is None
+
+
+def test_scores_carry_their_interval(finished: World):
+    with open_ledger(finished.state / "ledger.db") as ledger:
+        scores = ledger.scores(next(run.run_id for run in ledger.runs() if run.kind == "score"))
+    low, high = scores["probability_low"], scores["probability_high"]
+    assert ((low <= scores["probability"]) & (scores["probability"] <= high)).all()
+    assert (high - low).between(0.001, 0.9).all()
+
+
+def test_people_hear_how_wide_intervals_are(finished: World):
+    with patch("pipeline.score.score", lambda *known: replace(score(*known), is_new=True)):
+        shown = finished.run("score").out
+    assert re.search(r"^churn: intervals of the probability are \d+\.\d% wide on average$", shown, re.MULTILINE)

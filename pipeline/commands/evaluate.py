@@ -7,6 +7,7 @@ import typer
 from rich.table import Table
 
 from pipeline.commands.options import JsonOption, answer, print_json, progress
+from pipeline.commands.train import print_honesty
 
 COLUMNS = {
     "auc": "AUC",
@@ -40,6 +41,7 @@ def _print_table(document: dict[str, Any]) -> None:
         f"{test['rows']:,} test rows, base rate {test['base_rate']:.4f}: AUC {_interval(test, 'auc')}, "
         f"log loss {_interval(test, 'log_loss')} (95 %)."
     )
+    print_honesty(document.get("score_interval"))
     if selected == "base_rate":
         answer.print("Nothing beats the base rate beyond noise: there is no signal to score by.")
     for note in document["notes"]:

@@ -18,6 +18,9 @@ def score(config: ConfigOption, as_json: JsonOption = False) -> None:
     if as_json:
         print_json({"run_id": run.run_id, "folder": str(run.folder), "is_new": run.is_new, "rows": counts})
         return
+    widths = (run.scores["probability_high"] - run.scores["probability_low"]).groupby(run.scores["target"]).mean()
     rows = ", ".join(f"{count:,} {name}" for name, count in counts.items())
     note = "" if run.is_new else " (scored before, unchanged)"
     answer.print(f"{run.run_id}: {rows} scores in {run.folder}{note}", markup=False, soft_wrap=True)
+    for name, width in widths.dropna().items() if run.is_new else ():
+        answer.print(f"{name}: intervals of the probability are {width:.1%} wide on average", markup=False, soft_wrap=True)

@@ -63,8 +63,19 @@ def print_training(name: str, document: Mapping[str, Any]) -> None:
         f"test rows {test['rows']:,} ({span['from'][:10]} to {span['to'][:10]}), base rate {test['base_rate']:.1%}, "
         f"AUC {test['auc']:.3f} [{low:.3f}, {high:.3f}]; fitted in {document['seconds']:.0f} s"
     )
+    print_honesty(document.get("score_interval"))
     for note in document["notes"]:
         _say(f"note: {note}")
+
+
+def print_honesty(found: Mapping[str, Any] | None) -> None:
+    """Print how wide the intervals of the scores are, and whether the test rows came true within them."""
+    if found:
+        _say(
+            f"{found['coverage']:.0%} intervals of scores: {found['mean_width']:.1%} wide on average; in "
+            f"{found['bins_inside'] * found['bins']:.0f} of {found['bins']} bins of test rows the observed rate lies "
+            f"inside, in {found['bins_compatible'] * found['bins']:.0f} it is compatible with that"
+        )
 
 
 def _say(text: str) -> None:
