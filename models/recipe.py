@@ -11,13 +11,14 @@ import pandas as pd
 from features.errors import DataError
 from models import blend
 from models.base_rate import BaseRate
+from models.bg_nbd import BgNbd
 from models.binned import Binned
 from models.boosted_trees import BoostedTrees
 from models.calibration import IDENTITY, Calibrator, choose_calibrator
 from models.candidate import Candidate, Floats, Member, Setting
 from models.encoding import CodedRows, code_rows, make_contract
-from models.input_facts import describe_input
 from models.intervals import Interval, check_honesty, fit_interval
+from models.input_facts import describe_input
 from models.logistic import Logistic, SingleColumn
 from models.metrics import log_losses, measure
 from models.predict import Bundle, calibrate, to_probability
@@ -26,7 +27,7 @@ from models.split import Folds, make_folds, weeks_of
 from models.training_set import TrainingSet, check_learnable
 from models.tuning import Trial, joined_rows, try_candidate
 
-CANDIDATES: tuple[Candidate, ...] = (BaseRate(), SingleColumn(), Logistic(), Binned(), BoostedTrees())
+CANDIDATES: tuple[Candidate, ...] = (BaseRate(), SingleColumn(), BgNbd(), Logistic(), Binned(), BoostedTrees())
 
 
 @dataclass(frozen=True)
@@ -63,9 +64,9 @@ class FittedModel:
         return Bundle(self.manifest, self.model, self.texts)
 
     def importances(self, frame: pd.DataFrame) -> dict[str, float]:
-        """Mean size of each column's contribution to the log-odds of these rows."""
+        """Mean size of the contribution of each column, or reason of its own, to the log-odds of these rows."""
         parts = np.abs(self.bundle.contributions(frame)[1]).mean(axis=0)
-        return {str(entry["name"]): float(part) for entry, part in zip(self.model["columns"], parts, strict=True)}
+        return {name: float(part) for name, part in zip(self.bundle.reason_names, parts, strict=True)}
 
 
 @dataclass(frozen=True)
@@ -134,7 +135,7 @@ def fit_choice(choice: Choice, rows: TrainingSet) -> FittedModel:
 
 
 def _try_all(rows: CodedRows, folds: Folds, label: Sequence[Floats]) -> list[Trial]:
-    trials = [try_candidate(candidate, rows, folds) for candidate in CANDIDATES]
+    trials = [try_candidate(candidate, rows, folds) for candidate in CANDIDATES if candidate.settings(rows)]
     blended = blend.try_blend(trials, label, folds)
     return trials if blended is None else [*trials, blended]
 
