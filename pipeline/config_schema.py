@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Annotated, Literal
 from zoneinfo import ZoneInfo
 
-from pydantic import AfterValidator, BaseModel, ConfigDict, Field, model_validator
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, PositiveInt, model_validator
 
 from features.tables import TABLES, Engine
 
@@ -177,10 +177,13 @@ class Profit(Section):
 class Target(Section):
     """What is predicted."""
 
-    kind: Literal["conversion", "churn"]
+    kind: Literal["conversion", "churn", "value"]
     by: Literal["orders", "subscription"] | None = Field(None, description="churn: what counts as staying")
-    lookback_days: int | None = Field(None, gt=0, description="churn by orders: an order within, null = ever")
-    horizons_days: tuple[int, ...] = Field(min_length=1, max_length=1, description="days that a label looks forward")
+    lookback_days: int | None = Field(None, gt=0, description="churn by orders, value: an order within, null = ever")
+    horizons_days: tuple[PositiveInt, ...] = Field(
+        min_length=1, description="days that a label looks forward; the first is graded and written back"
+    )
+    time_to_event: bool = Field(False, description="estimate the days until the event from several horizons")
     settle_days: int | None = Field(None, ge=0, description="default: the p95 lateness of the outcome")
     spine: Spine
     test_as_of: date | None = Field(None, description="pinned test block; default: the newest ripe one")
@@ -196,6 +199,10 @@ class Target(Section):
             raise ValueError("kind 'churn' needs by: orders or by: subscription")
         if self.by == "subscription" and self.lookback_days is not None:
             raise ValueError("lookback_days is for churn by: orders. Remove it: subscribers are those with a live one")
+        if len(set(self.horizons_days)) < len(self.horizons_days):
+            raise ValueError("horizons_days names a horizon twice. Name each once, the primary one first")
+        if self.time_to_event and len(self.horizons_days) < 2:
+            raise ValueError("time_to_event needs two horizons_days or more, such as [90, 30]. Add one, or remove it")
         if self.spine.grid is None and not self.spine.ages_days:
             raise ValueError("spine needs grid, ages_days, or both")
         return self

@@ -25,6 +25,7 @@ from pipeline.contract import check_contract, unseen_shares
 from pipeline.deployment import features_of, load_catalog, load_extract, make_target
 from pipeline.errors import ConfigError
 from pipeline.forgotten_scores import without_forgotten
+from pipeline.horizon_scores import further_rows
 from pipeline.ledger import SCORE_COLUMNS, Ledger
 from pipeline.registry import Champion, read_champion
 
@@ -157,10 +158,11 @@ def _score_all(config: Config, tables: CrmTables, judges: Mapping[str, _Judge], 
             rows = built.frame[["entity_id", "as_of"]].assign(target=name, horizon_days=target.horizon_days)
             model = _ask_model(judge, built, stored if config.engine == "spark" else None)
             scored.append(rows.assign(**UNFILLED).assign(**model, **_ask_card(judge.card, built.frame)))
+            scored += further_rows(judge.bundle, built.frame, scored[-1])
     if not scored:
         raise DataError(
             f"At {tables.data_end:%Y-%m-%d %H:%M:%S} nobody is eligible for {', '.join(judges)}: no open deal, no "
-            "customer with a purchase in the lookback. Check the tables and `lookback_days`."
+            "customer with a purchase in the lookback or a live subscription. Check the tables and `lookback_days`."
         )
     return pd.concat(scored, ignore_index=True)
 
@@ -187,9 +189,8 @@ def _ask_model(judge: _Judge, built: FeatureFrame, stored: Path | None = None) -
     else:
         log_odds = judge.bundle.log_odds(built.frame)
         contributions = judge.bundle.contributions(built.frame)[1]
-    columns = [str(entry["name"]) for entry in judge.bundle.columns]
-    infos = {info.name: info for info in built.infos}
-    reasons = make_reasons(built.frame, contributions, log_odds, columns, infos)
+    infos = {**judge.bundle.reason_words, **{info.name: info for info in built.infos}}
+    reasons = make_reasons(built.frame, contributions, log_odds, judge.bundle.reason_names, infos)
     low, high = judge.bundle.interval(log_odds)
     return {
         "probability": to_probability(log_odds),

@@ -13,18 +13,20 @@ from numpy.typing import NDArray
 from features.build import FeatureFrame
 from features.errors import DataError
 from features.groups.calendar import calendar
-from features.labels import build_labels
 from features.spine import build_spine
 from features.tables import CrmTables
 from features.targets import Target, local_midnight
 from models.bundle import save_bundle
 from models.columns import dull_columns
+from models.horizons import FurtherModels
 from models.recipe import Evaluation, RecipeSettings, evaluate, refit
 from models.split import split_test
 from models.training_set import TrainingSet, check_learnable, save_training_set
 from pipeline import __version__
 from pipeline.config import Config
 from pipeline.deployment import features_of, load_catalog, make_spine_plan, make_target
+from pipeline.horizons import make_horizon_sets, train_horizons
+from pipeline.labelling import label_rows
 from pipeline.ledger import Ledger
 from pipeline.plots import Subject, draw_all
 from pipeline.registry import set_champion
@@ -73,18 +75,47 @@ def make_training_set(config: Config, tables: CrmTables, name: str) -> TrainingS
         If nobody is eligible, no label is ripe, or all labels are equal.
 
     """
+    return as_training_set(config, tables, name, find_ripe_rows(config, tables, name))
+
+
+@dataclass(frozen=True)
+class RipeRows:
+    """Snapshots of a target whose labels are ripe, with every feature: what an older model may ask for, too.
+
+    `labels` are those of all snapshots, ripe or not: entity_id, as_of, label, settled_at.
+    """
+
+    spine: pd.DataFrame
+    label: NDArray[np.float64]
+    built: FeatureFrame
+    labels: pd.DataFrame
+
+
+def find_labels(config: Config, tables: CrmTables, name: str) -> tuple[pd.DataFrame, pd.DataFrame]:
+    """Return the training spine of a target, and its labels in the same order; DataError if all are censored."""
     target = make_target(config, name)
     spine = build_spine(tables, target, make_spine_plan(config, name))
-    label = _label(tables, spine, target)
-    ripe = ~np.isnan(label)
+    return spine, label_rows(tables, spine, target)
+
+
+def find_ripe_rows(config: Config, tables: CrmTables, name: str) -> RipeRows:
+    """Features and labels of the snapshots of a target whose labels are ripe."""
+    spine, labels = find_labels(config, tables, name)
+    ripe = labels["label"].notna().to_numpy()
     kept = spine[ripe].reset_index(drop=True)
-    built = features_of(config, tables, name, kept)
-    if len(np.unique(label[ripe])) > 1:  # else there is nothing to learn, which is not the columns' fault
+    label = labels["label"].to_numpy(dtype=np.float64)[ripe]
+    return RipeRows(kept, label, features_of(config, tables, name, kept), labels)
+
+
+def as_training_set(config: Config, tables: CrmTables, name: str, ripe: RipeRows) -> TrainingSet:
+    """Leave out the columns that tell nothing, and describe the rows; see `make_training_set`."""
+    target, kept, built = make_target(config, name), ripe.spine, ripe.built
+    if len(np.unique(ripe.label)) > 1:  # else there is nothing to learn, which is not the columns' fault
         built = _telling(built)
     alone = f"{target.table} " + kept["entity_id"].astype(object)
     rows = TrainingSet(
         frame=built.frame[built.columns].reset_index(drop=True),
-        label=label[ripe],
+        label=ripe.label,
         time=kept["as_of"].to_numpy(dtype="datetime64[us]"),
         horizon=target.horizon_days,
         group=kept["customer_id"].astype(object).where(kept["customer_id"].notna(), alone).to_numpy(),
@@ -125,21 +156,6 @@ def _telling(built: FeatureFrame) -> FeatureFrame:
     return FeatureFrame(built.frame.drop(columns=list(left_out)), infos, {**built.skipped, **left_out})
 
 
-def _label(tables: CrmTables, spine: pd.DataFrame, target: Target) -> NDArray[np.float64]:
-    """Label of each row of the spine, NaN where it is censored; DataError if all are."""
-    if spine.empty:
-        return np.empty(0)
-    labels = build_labels(tables, spine, target)
-    if labels["label"].isna().all():
-        raise DataError(
-            f"Target '{target.name}': none of {len(labels):,} snapshots is ripe: the first label settles on "
-            f"{labels['settled_at'].min():%Y-%m-%d}, {target.horizon_days} days after its as_of plus the lateness of "
-            f"the outcome, and the data end on {tables.data_end:%Y-%m-%d}. Extract a longer history, or shorten "
-            "`horizons_days`."
-        )
-    return labels["label"].to_numpy(dtype=np.float64)
-
-
 def _describe(config: Config, tables: CrmTables, target: Target, built: FeatureFrame) -> dict[str, Any]:
     """Where the rows of a training set come from."""
     return {
@@ -172,14 +188,26 @@ def train_target(config: Config, tables: CrmTables, name: str, ledger: Ledger, c
     if evaluation.selected == "base_rate":
         ledger.record_decision("train", name, "no_signal", figures)
         return Training(name, evaluation, document, None, None)
-    version, sha256 = _register(config, name, rows, test, evaluation, config_path)
+    further = None
+    if len(config.targets[name].horizons_days) > 1:
+        sets = make_horizon_sets(config, tables, name, rows)
+        horizons = train_horizons(config, tables, name, sets)
+        further, document = horizons.refit(sets), {**document, "horizons": horizons.to_json()}
+    version, sha256 = _register(config, name, rows, test, evaluation, document, further, config_path)
     set_champion(config, name, version)
     ledger.record_decision("train", name, "champion", {**figures, "version": version, "bundle_sha256": sha256})
     return Training(name, evaluation, document, version, sha256)
 
 
 def _register(
-    config: Config, name: str, rows: TrainingSet, test: TrainingSet, evaluation: Evaluation, config_path: Path
+    config: Config,
+    name: str,
+    rows: TrainingSet,
+    test: TrainingSet,
+    evaluation: Evaluation,
+    document: Mapping[str, Any],
+    further: FurtherModels | None,
+    config_path: Path,
 ) -> tuple[int, str]:
     """Refit the choice on all ripe rows, save it, and register it; its version and the hash of its bundle."""
     fitted = refit(evaluation, rows)
@@ -188,7 +216,7 @@ def _register(
     extras = {"config": config.model_dump(mode="json"), "training_set": facts, **measured}
     with tempfile.TemporaryDirectory(prefix="leadsieve-") as folder:
         bundle = Path(folder) / "bundle"
-        sha256 = save_bundle(bundle, fitted, extras)
+        sha256 = save_bundle(bundle, fitted, extras, further)
         pictures = draw_all(
             Path(folder) / "plots",
             evaluation.test_label,
@@ -196,5 +224,5 @@ def _register(
             evaluation.fitted.importances(test.frame),
             _SUBJECTS[config.targets[name].kind],
         )
-        version = log_training(config, name, evaluation.to_json(), pictures, bundle, facts, rows.frame, config_path)
+        version = log_training(config, name, document, pictures, bundle, facts, rows.frame, config_path)
     return version, sha256
