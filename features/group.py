@@ -11,7 +11,7 @@ from typing import Any, Literal
 
 from features.errors import DataError
 
-TargetKind = Literal["conversion", "churn"]
+TargetKind = Literal["conversion", "churn", "value"]
 Entity = Literal["customers", "deals"]
 """The entity table: what a spine's entity_id identifies."""
 Key = Literal["customer_id", "deal_id", "parent_id"]

@@ -9,6 +9,7 @@ from features.engine import Database, open_database
 from features.subscribers import left as left_by_end
 from features.tables import CrmTables
 from features.targets import Target, is_purchase, settle_days
+from features.value_labels import revenue
 from features.versions import ended_rows, first_versions
 
 
@@ -17,6 +18,7 @@ def build_labels(tables: CrmTables, spine: pd.DataFrame, target: Target) -> pd.D
 
     conversion: 1 if the deal was won in the interval, else 0. churn: 1 if the customer made no
     purchase in it, else 0; by subscription: 1 if none is alive at its end, see `features.subscribers`.
+    value: no 0 or 1 but a sum of money, see `features.value_labels`.
     Rows count once, by their first version: an order is a purchase of the customer it belonged to when
     it became known. Deleted rows are no purchase and no win.
 
@@ -34,7 +36,7 @@ def build_labels(tables: CrmTables, spine: pd.DataFrame, target: Target) -> pd.D
     Returns
     -------
     DataFrame
-        entity_id, as_of, target, horizon_days, label (float64: 1, 0, NaN), settled_at (the moment
+        entity_id, as_of, target, horizon_days, label (float64: 1, 0, NaN, or a sum), settled_at (the moment
         the label is ripe), in the order of (entity_id, as_of).
 
     """
@@ -63,6 +65,8 @@ def _answer(database: Database, target: Target, asked: Any) -> Any:
     """Add whether it happened, and whether nobody can say."""
     if target.is_by_subscription:
         return left_by_end(database, asked)
+    if target.kind == "value":
+        return revenue(database, asked)
     return (_won if target.kind == "conversion" else _lapsed)(database, asked)
 
 

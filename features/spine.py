@@ -21,8 +21,9 @@ def build_spine(tables: CrmTables, target: Target, plan: SpinePlan) -> pd.DataFr
     """Snapshots for training: every entity of the population on every grid date and at every age.
 
     The population at `as_of` is what was known then, `known_at < as_of <= known_until`: for conversion
-    the deals not known to be closed, for churn the customers with a purchase in `[as_of - lookback, as_of)`
-    or, by subscription, those with a subscription that began and is not known to have ended.
+    the deals not known to be closed, for churn and value the customers with a purchase in
+    `[as_of - lookback, as_of)` or, by subscription, those with a subscription that began and is not known
+    to have ended.
     An entity that was deleted or merged is in no population after that; a deal's customer is the one it had then.
     Age 0 is the entity's own `known_at` plus one microsecond: it sees its own creation and nothing later.
 

@@ -22,12 +22,13 @@ class Target:
     ----------
     name : str
         The config's name for it.
-    kind : {"conversion", "churn"}
-        conversion: an open deal is won within the horizon; churn: a customer leaves within it, see `by`.
+    kind : {"conversion", "churn", "value"}
+        conversion: an open deal is won within the horizon; churn: a customer leaves within it, see `by`; value: what
+        a customer's orders amount to within it.
     horizon_days : int
         Labels look forward `[as_of, as_of + horizon)`.
     lookback_days : int or None
-        churn by orders: the customer must have ordered within `[as_of - lookback, as_of)`; None: ever.
+        churn by orders, value: the customer must have ordered within `[as_of - lookback, as_of)`; None: ever.
     settle_days : int or None
         Days after the horizon until late rows have arrived; None: the p95 lateness of the outcome.
     by : {"orders", "subscription"}
@@ -54,7 +55,7 @@ class Target:
 
     @property
     def table(self) -> Entity:
-        """Entity table: deals for conversion, customers for churn."""
+        """Entity table: deals for conversion, customers for churn and value."""
         return "deals" if self.kind == "conversion" else "customers"
 
     @property
