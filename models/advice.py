@@ -1,7 +1,7 @@
 """Which cadence a replay recommends: the cheapest whose loss is within noise of the best."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 
@@ -41,24 +41,25 @@ def _groups(summary: Summary) -> Codes | None:
     return None if group is None else np.unique(group.astype(str), return_inverse=True)[1].astype(np.int64)
 
 
-def _within_noise(summary: Summary, best: Account) -> list[int]:
-    """Places of the policies whose loss is not above the best one's beyond noise."""
+def _within_noise(summary: Summary, places: Sequence[int], best: Account) -> list[int]:
+    """Those of the places whose loss is not above the best one's beyond noise."""
     label, group = summary.replay.rows.label, _groups(summary)
     least = log_losses(label, best.played.probability)
     found = []
-    for place, account in enumerate(summary.accounts):
-        difference = log_losses(label, account.played.probability) - least
+    for place in places:
+        difference = log_losses(label, summary.accounts[place].played.probability) - least
         if float(difference.mean()) <= NOISE * noise_of(difference, group, summary.period):
             found.append(place)
     return found
 
 
-def recommend(summary: Summary, currency: str = "EUR") -> Advice:
+def recommend(summary: Summary, currency: str = "EUR", gate: bool | None = None) -> Advice:
     """Recommend the policy with the fewest trainings among those within noise of the best one.
 
     All scored rows are pooled, and each was scored by a model that knew only what was ripe then.
     The difference is paired row by row; noise is two standard errors. Among equally cheap ones the
-    lower loss decides.
+    lower loss decides. With `gate` given only policies with it (True) or without it are recommended;
+    what the other kind did is told.
     """
     label = summary.replay.rows.label
     events = int(label.sum())
@@ -68,11 +69,17 @@ def recommend(summary: Summary, currency: str = "EUR") -> Advice:
             f"No recommendation: it would rest on {_history(summary)}, and at least {MIN_PERIODS} periods and "
             f"{MIN_OF_EACH_CLASS} rows of each label are needed. Replay a longer history.",
         )
-    best = min(summary.accounts, key=lambda account: account.overall.log_loss)
-    near = _within_noise(summary, best)
+    open_to = [at for at, one in enumerate(summary.accounts) if _may_be(one, gate)]
+    best = min((summary.accounts[at] for at in open_to), key=lambda account: account.overall.log_loss)
+    near = _within_noise(summary, open_to, best)
     costs = [(summary.accounts[at].played.trainings, summary.accounts[at].overall.log_loss, at) for at in near]
     place = min(costs)[2]
     return Advice(place, _sentence(summary, place, best, currency))
+
+
+def _may_be(account: Account, gate: bool | None) -> bool:
+    policy = account.played.policy
+    return gate is None or policy.every is None or policy.gate == gate
 
 
 def _history(summary: Summary) -> str:
@@ -105,4 +112,14 @@ def _sentence(summary: Summary, place: int, best: Account, currency: str) -> str
         if chosen.overall.profit is not None and never.overall.profit is not None:
             gain = chosen.overall.profit - never.overall.profit
             words.append(f"; retraining would have brought {gain:+,.0f} {currency}")
+    twin = _twin(summary.accounts, chosen)
+    if twin is not None:
+        words.append(f". {'Without' if chosen.played.policy.gate else 'With'} the gate: {_figures(twin)}")
     return f"{''.join(words)}. This rests on {_history(summary)}."
+
+
+def _twin(accounts: Sequence[Account], chosen: Account) -> Account | None:
+    """Account of the same policy but for its gate, if it was played."""
+    policy = chosen.played.policy
+    wanted = replace(policy, gate=not policy.gate)
+    return next((one for one in accounts if policy.every is not None and one.played.policy == wanted), None)

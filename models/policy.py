@@ -23,9 +23,8 @@ class Policy:
     every : int or None
         Days between trainings (rows, where time is an order); None: the first model stays.
     window : int or None
-        A training uses the ripe rows of so many days (rows) up to the newest time that can be ripe:
-        `(end - window, end]` with `end = now - horizon - settle`, `[now - window, now)` where these
-        are 0. None: all ripe rows.
+        A training uses the ripe rows of `(newest - window, newest]`, so many days (rows) up to the
+        newest ripe one. None: all ripe rows.
     gate : bool
         Whether the new model must win on rows neither it nor the model in force was fitted on.
 

@@ -1,7 +1,7 @@
 """What a retraining policy would have done in the past: every model learns only from labels that were ripe then."""
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import numpy as np
@@ -9,6 +9,7 @@ import pandas as pd
 from numpy.typing import NDArray
 
 from features.errors import DataError
+from models.fair_rows import split_fair
 from models.gate import CHAMPION, Verdict, compare, decide
 from models.policy import (
     FIRST,
@@ -33,41 +34,58 @@ Fit = Callable[[TrainingSet], Scorer | None]
 
 START_ROWS, START_OF_EACH_CLASS, START_SHARE = 200, 20, 1 / 3
 """The first model of a replay has at least so many ripe rows, and so much of the history lies before it."""
-GATE_ROWS = 100
-"""Ripe rows since the champion was trained that a gate needs."""
+EPOCH = np.datetime64(0, "us")
 
 
 @dataclass(frozen=True)
 class _Champion:
-    """The model in force, when it was trained, and the last row it was fitted on (not included)."""
+    """The model in force, and how many of the oldest rows were ripe when it was trained."""
 
     scorer: Scorer
-    at: Any
     high: int
 
 
 @dataclass
 class _Past:
-    """Rows in time order, when each label became known, and the models fitted so far."""
+    """Rows in time order, when each label became known, and the models fitted so far.
+
+    An order is read as a calendar with one place per day, so that there is one way to reckon.
+    """
 
     rows: TrainingSet
     fit: Fit
-    clock: NDArray[Any]
-    wait: Any
+    clock: NDArray[np.datetime64]
+    settle: int
     models: dict[tuple[int, int], Scorer | None] = field(default_factory=dict)
 
-    def span(self, count: int) -> Any:
-        """So many days or rows, in the unit of the clock."""
-        return np.timedelta64(count, "D") if self.clock.dtype.kind == "M" else count
+    @property
+    def is_dated(self) -> bool:
+        """Whether rows have dates, not places."""
+        return np.asarray(self.rows.time).dtype.kind == "M"
+
+    def read(self, moment: Any) -> Any:
+        """Moment of the clock for a date or a place."""
+        return np.datetime64(moment, "us") if self.is_dated else EPOCH + np.timedelta64(int(moment), "D")
+
+    def tell(self, moment: Any) -> Any:
+        """Date or place of a moment of the clock."""
+        return moment if self.is_dated else int((moment - EPOCH) / np.timedelta64(1, "D"))
+
+    def before(self, moment: Any) -> int:
+        """How many rows come before a moment."""
+        return int(np.searchsorted(self.clock, moment, "left"))
 
     def ripe(self, now: Any, window: int | None) -> tuple[int, int]:
         """Rows `[low, high)` before `now` with time + horizon + settle <= now, of the window alone."""
-        waits = self.wait > self.span(0)
-        end = now - self.wait
-        high = int(np.searchsorted(self.clock, end, "right" if waits else "left"))
-        if window is None:
+        known = now - np.timedelta64(self.rows.horizon + self.settle, "D")
+        return self.newest(min(int(np.searchsorted(self.clock, known, "right")), self.before(now)), window)
+
+    def newest(self, high: int, window: int | None) -> tuple[int, int]:
+        """Rows `[low, high)` that lie in `(newest - window, newest]`."""
+        if window is None or high == 0:
             return 0, high
-        return int(np.searchsorted(self.clock, end - self.span(window), "right" if waits else "left")), high
+        begin = self.clock[high - 1] - np.timedelta64(window, "D")
+        return int(np.searchsorted(self.clock, begin, "right")), high
 
     def has_both(self, low: int, high: int) -> bool:
         """Whether both labels are among these rows."""
@@ -88,27 +106,27 @@ class _Past:
 
         A moment at most two hours after a row comes before it: a local midnight in summer.
         """
-        found, last = [start], self.clock[-1]
+        found = [start]
         while every is not None:
-            moment = start + self.span(every * len(found))
-            if self.clock.dtype.kind == "M":
-                near = self.clock[np.searchsorted(self.clock, moment - CLOCK_CHANGE.to_timedelta64(), "left") :]
-                moment = min(moment, near[0]) if len(near) else moment
-            if moment > last:
+            moment = start + np.timedelta64(every * len(found), "D")
+            near = self.clock[self.before(moment - CLOCK_CHANGE.to_timedelta64()) :]
+            if not len(near) or (moment > self.clock[-1] and near[0] > moment):
                 break
-            found.append(moment)
+            found.append(min(moment, near[0]))
         return found
 
 
 def _make_past(rows: TrainingSet, fit: Fit, settle: int) -> _Past:
     if rows.time is None or len(rows) == 0:
         raise DataError(f"The {len(rows):,} rows to replay have no time. Name the column that orders them.")
+    rows = rows.take(np.argsort(np.asarray(rows.time), kind="stable"))
     time = np.asarray(rows.time)
-    rows = rows.take(np.argsort(time, kind="stable"))
-    ordered = np.asarray(rows.time)
-    if time.dtype.kind == "M":
-        return _Past(rows, fit, ordered, np.timedelta64(rows.horizon + settle, "D"))
-    return _Past(rows, fit, np.searchsorted(ordered, ordered, "left"), rows.horizon + settle)
+    places = EPOCH + np.searchsorted(time, time, "left") * np.timedelta64(1, "D")
+    return _Past(rows, fit, (time if time.dtype.kind == "M" else places).astype("datetime64[us]"), settle)
+
+
+def _teach_nothing(rows: TrainingSet) -> None:
+    """Fit that fits nothing, for a past that is only asked what was ripe."""
 
 
 def default_start(rows: TrainingSet, settle: int = 0) -> Any:
@@ -125,14 +143,14 @@ def default_start(rows: TrainingSet, settle: int = 0) -> Any:
         If there is no such time.
 
     """
-    past = _make_past(rows, lambda _: lambda frame: np.zeros(len(frame)), settle)
+    past = _make_past(rows, _teach_nothing, settle)
     for moment in np.unique(past.clock):
-        if np.searchsorted(past.clock, moment, "left") < START_SHARE * len(rows):
+        if past.before(moment) < START_SHARE * len(rows):
             continue
         _, high = past.ripe(moment, None)
         ones = past.rows.label[:high].sum()
         if high >= START_ROWS and min(ones, high - ones) >= START_OF_EACH_CLASS:
-            return moment
+            return past.tell(moment)
     raise DataError(
         f"There is no time at which {START_ROWS} ripe rows, {START_OF_EACH_CLASS} of each label, lie behind and rows "
         f"to score ahead, among {len(rows):,} rows with a horizon of {rows.horizon}. Replay a longer history."
@@ -141,8 +159,8 @@ def default_start(rows: TrainingSet, settle: int = 0) -> Any:
 
 def ripe_before(rows: TrainingSet, start: Any, settle: int = 0) -> TrainingSet:
     """Return the rows that were ripe at the start of a replay, in time order: what its choice may rest on."""
-    past = _make_past(rows, lambda _: lambda frame: np.zeros(len(frame)), settle)
-    return past.rows.take(np.arange(past.ripe(start, None)[1]))
+    past = _make_past(rows, _teach_nothing, settle)
+    return past.rows.take(np.arange(past.ripe(past.read(start), None)[1]))
 
 
 def replay(rows: TrainingSet, policies: Sequence[Policy], fit: Fit, start: Any, settle: int = 0) -> Replay:
@@ -177,31 +195,32 @@ def replay(rows: TrainingSet, policies: Sequence[Policy], fit: Fit, start: Any, 
 
     """
     past = _make_past(rows, fit, settle)
-    first = int(np.searchsorted(past.clock, start, "left"))
+    begin = past.read(start)
+    first = past.before(begin)
     if first == len(rows):
         raise DataError(f"The replay starts at {start} and no row at or after it is labelled. Start earlier.")
     for policy in policies:
         if 0 in (policy.every, policy.window) or min(policy.every or 1, policy.window or 1) < 0:
             raise DataError(f"A policy has every {policy.every} and window {policy.window}, expected 1 or more each.")
-    unit = "days" if past.clock.dtype.kind == "M" else "rows"
-    played = tuple(_play(past, policy, start, first) for policy in policies)
-    return Replay(past.rows.take(np.arange(first, len(rows))), start, unit, played)
+    played = tuple(_play(past, policy, begin, first) for policy in policies)
+    scored = past.rows.take(np.arange(first, len(rows)))
+    return Replay(scored, start, "days" if past.is_dated else "rows", played)
 
 
 def _play(past: _Past, policy: Policy, start: Any, first: int) -> Played:
     nows = past.moments(start, policy.every)
-    begins = np.searchsorted(past.clock, np.array(nows), "left").tolist()
+    begins = [past.before(now) for now in nows]
     champion, tried = _first(past, policy, start), 0
     probability = np.empty(len(past.rows) - first)
     moments = []
     for now, begin, end in zip(nows, begins, [*begins[1:], len(past.rows)], strict=True):
         low, high = past.ripe(now, policy.window)
-        outcome, why = (FIRST, "") if now == start else _outcome(past, policy, champion, now, (low, high), tried)
+        outcome, why = (FIRST, "") if now == start else _outcome(past, policy, champion, (low, high), tried)
         scorer = past.model((low, high)) if outcome in (TRAINED, PROMOTED) else None
         if scorer is not None:
-            champion = _Champion(scorer, now, high)
+            champion = _Champion(scorer, high)
         tried = high
-        moments.append(Moment(now, high - low, outcome, why))
+        moments.append(Moment(past.tell(now), high - low, outcome, why))
         if end > begin:
             probability[begin - first : end - first] = past.predict(champion.scorer, begin, end)
     return Played(policy, probability, tuple(moments))
@@ -211,21 +230,19 @@ def _first(past: _Past, policy: Policy, start: Any) -> _Champion:
     low, high = past.ripe(start, policy.window)
     if not past.has_both(low, high):
         raise DataError(
-            f"The replay starts at {str(start)[:10]} with {high - low:,} ripe rows, expected some of each label. "
-            "Start later, or give the policy a longer window."
+            f"The replay starts at {str(past.tell(start))[:10]} with {high - low:,} ripe rows, expected some of each "
+            "label. Start later, or give the policy a longer window."
         )
     scorer = past.model((low, high))
     if scorer is None:
         raise DataError(
-            f"The {high - low:,} rows that were ripe at {str(start)[:10]}, where the replay starts, teach nothing: "
-            "there is no first model. Start later."
+            f"The {high - low:,} rows that were ripe at {str(past.tell(start))[:10]}, where the replay starts, teach "
+            "nothing: there is no first model. Start later."
         )
-    return _Champion(scorer, start, high)
+    return _Champion(scorer, high)
 
 
-def _outcome(
-    past: _Past, policy: Policy, champion: _Champion, now: Any, rows: tuple[int, int], tried: int
-) -> tuple[str, str]:
+def _outcome(past: _Past, policy: Policy, champion: _Champion, rows: tuple[int, int], tried: int) -> tuple[str, str]:
     """How a moment after the first ends, and why."""
     if rows[1] == tried:
         return NOTHING_NEW, ""
@@ -235,31 +252,28 @@ def _outcome(
         return NO_SIGNAL, ""
     if not policy.gate:
         return TRAINED, ""
-    verdict = _challenge(past, policy, champion, now)
+    verdict = _challenge(past, policy, champion, rows[1])
     return PROMOTED if verdict.promote else REFUSED, verdict.why
 
 
-def _challenge(past: _Past, policy: Policy, champion: _Champion, now: Any) -> Verdict:
-    """Try a challenger on the newer half of the ripe rows since the champion was trained.
+def _challenge(past: _Past, policy: Policy, champion: _Champion, high: int) -> Verdict:
+    """Try a challenger as `retrain` does, on ripe rows that are fair to both; `high` rows are ripe.
 
-    It knows what was ripe when that half began, as the champion knows what was ripe at its training;
-    what goes into force afterwards is fitted on all rows that are ripe now.
+    The challenger knows what was ripe when those rows began; what goes into force afterwards is fitted
+    on all rows that are ripe now.
     """
-    high = past.ripe(now, None)[1]
-    since = min(int(np.searchsorted(past.clock, champion.at, "left")), high)
-    if high - since < GATE_ROWS:
-        why = f"Refused: {high - since} rows since the champion was trained are ripe, and {GATE_ROWS} are needed."
-        return Verdict(False, why)
-    moment = past.clock[since + (high - since) // 2]
-    begin = int(np.searchsorted(past.clock, moment, "left"))
-    trial = past.ripe(moment, policy.window)
-    challenger = past.model(trial) if trial[1] > champion.high and past.has_both(*trial) else None
+    rows = replace(past.rows.take(np.arange(high)), time=past.clock[:high])
+    own_row = np.timedelta64(int(rows.horizon == 0), "us")  # without a horizon only the row itself is unfair
+    split = split_fair(rows, past.clock[champion.high - 1] + own_row)
+    if split.shortage is not None:
+        return Verdict(False, f"Refused: {split.shortage}")
+    trial, begin = past.newest(int(split.train.sum()), policy.window), high - int(split.block.sum())
+    challenger = past.model(trial) if past.has_both(*trial) else None
     if challenger is None:
-        return Verdict(False, "Refused: before the rows it could be tried on, a challenger knew no more.")
-    label, group = past.rows.label[begin:high], past.rows.group
+        return Verdict(False, "Refused: from the rows before those it could be tried on a challenger learns nothing.")
+    label, group = rows.label[begin:], None if rows.group is None else rows.group[begin:]
     others = {
         CHAMPION: past.predict(champion.scorer, begin, high),
-        "base_rate": np.full(high - begin, past.rows.label[slice(*trial)].mean()),
+        "base_rate": np.full(high - begin, rows.label[slice(*trial)].mean()),
     }
-    group = None if group is None else group[begin:high]
     return decide(compare(label, past.predict(challenger, begin, high), others, group))

@@ -68,8 +68,8 @@ def test_late_outcomes_make_labels_ripe_later() -> None:
     assert play(Policy(every=10), settle=10).probability.tolist() == pytest.approx([1 / 2, 2 / 3, 3 / 4, 3 / 5])
 
 
-def test_a_window_counts_back_from_the_newest_moment_that_can_be_ripe() -> None:
-    # now           ripe rows of the 20 days up to now - 20 days: after the first day, up to the last
+def test_a_window_counts_back_from_the_newest_ripe_row() -> None:
+    # now           ripe rows of the 20 days up to the newest ripe one: after the first day, up to the last
     # 2024-01-31    after 12-22, up to 01-11: 1 0 1
     # 2024-02-10    after 01-01, up to 01-21: 1 1    one class only: the model stays
     # 2024-02-20    after 01-11, up to 01-31: 1 0
@@ -85,7 +85,7 @@ def test_where_time_is_an_order_everything_counts_in_rows() -> None:
     rows = rows_at([10, 20, 30, 40, 50, 60], [1, 0, 0, 0, 1, 1], horizon=1)
     # now = 2: 1 0 scores places 2, 3; now = 4: 1 0 0 0 scores places 4, 5
     assert play(Policy(every=2), rows, start=2).probability.tolist() == pytest.approx([1 / 2, 1 / 2, 1 / 4, 1 / 4])
-    # the last two that can be ripe: at 4 the places 2 and 3 hold one class, so the first model stays
+    # the last two ripe ones: at 4 the places 2 and 3 hold one class, so the first model stays
     assert play(Policy(every=2, window=2), rows, start=2).probability.tolist() == pytest.approx([1 / 2] * 4)
 
 
@@ -168,19 +168,24 @@ def test_the_gate_holds_a_challenger_that_is_no_better() -> None:
 
 
 def test_the_gate_waits_until_the_challenger_can_be_tried_on_ripe_rows() -> None:
+    def fit(rows: TrainingSet) -> Callable[[pd.DataFrame], Any]:
+        return lambda frame: np.full(len(frame), round(rows.label.mean(), 2))
+
     rows = replace(drifting(0.2, 0.8), horizon=400)
-    played = play(Policy(every=250, gate=True), rows, start=1000)
-    # champion of place 1,000. At 1,250 no row since is ripe; at 1,500 those of [1,000, 1,100] are: the newer half
-    # begins at 1,050, when a challenger knew places <= 650, all 0.2: no better. At 1,750 the newer half of
-    # [1,000, 1,350] begins at 1,175, when places <= 775 were known: no better either.
+    played = replay(rows, [Policy(every=250, gate=True)], fit, 1000).played[0]
+    # the champion of place 1,000 knows places <= 600, whose labels reach to 1,000. At 1,250 no row from there on is
+    # ripe, at 1,500 those of [1,000, 1,100] are, too few. At 1,750 the newest 200 of [1,000, 1,350] begin at 1,151,
+    # when a challenger knew places <= 751, all of the time of 20 %: no better.
     assert [one.outcome for one in played.moments] == ["first", "refused", "refused", "refused"]
-    assert "0 rows" in played.moments[1].why
+    assert "Since then 0 rows became ripe" in played.moments[1].why
+    assert "Since then 101 rows became ripe" in played.moments[2].why
+    assert "on 200 rows" in played.moments[3].why
 
 
 def test_a_gate_without_new_labels_is_not_asked_again() -> None:
     rows = rows_at(["2024-01-01"] * 10 + ["2024-02-01"] * 10 + ["2024-03-01"] * 10, [1, 0] * 15, horizon=0)
     played = play(Policy(every=10, gate=True), rows, start=np.datetime64("2024-02-01", "us"))
-    # the rows of 02-01 are new on 02-11; the tries of 02-21 bring nothing
+    # the rows of 02-01 are new on 02-11; on 02-21 nothing is
     assert [one.outcome for one in played.moments] == ["first", "refused", "nothing_new"]
 
 
