@@ -48,10 +48,14 @@ def make_app() -> typer.Typer:
         check,
         demo,
         evaluate,
+        explain,
         extract,
         features,
         forget,
+        history,
         init,
+        promote,
+        rollback,
         run,
         score,
         simulate,
@@ -76,9 +80,13 @@ def make_app() -> typer.Typer:
     app.add_typer(features.app, name="features")
     app.command()(train.train)
     app.command()(evaluate.evaluate)
+    app.command()(promote.promote)
+    app.command()(rollback.rollback)
+    app.command()(history.history)
     app.command()(score.score)
     app.add_typer(writeback.app, name="writeback")
     app.command()(run.run)
+    app.command()(explain.explain)
     app.command()(forget.forget)
     return app
 

@@ -120,8 +120,8 @@ def make_swap_report(
         If a version cannot score the features of today.
 
     """
-    after = challenger.predict(population.features) if len(population.people) else []
-    before = live.predict(population.features) if live is not None and len(population.people) else float("nan")
+    nobody = population.people.empty  # and then there are no features either
+    after, before = (None if one is None or nobody else one.predict(population.features) for one in (challenger, live))
     return compare_scores(
         population.target,
         population.people.assign(before=before, after=after).astype({"before": "float64", "after": "float64"}),

@@ -9,6 +9,7 @@ from typing import Any
 
 from pipeline.aliases import Registered, move_champion, read_registered
 from pipeline.config import Config
+from pipeline.deployment import make_target
 from pipeline.errors import ConfigError
 from pipeline.ledger import Ledger
 from pipeline.model_history import History, make_history, version_before
@@ -32,6 +33,15 @@ class Move:
             "bundle_sha256": self.bundle_sha256,
             "is_new": self.is_new,
         }
+
+
+def choose_target(config: Config, target: str | None) -> str:
+    """Return the target that was named, or the only one; ConfigError if that is not clear."""
+    if target is not None:
+        return make_target(config, target).name
+    if len(config.targets) == 1:
+        return next(iter(config.targets))
+    raise ConfigError(f"There are several targets: {', '.join(config.targets)}. Name one with --target.")
 
 
 def read_history(config: Config, ledger: Ledger, target: str) -> History:

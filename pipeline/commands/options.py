@@ -13,12 +13,19 @@ from rich.console import Console
 
 ConfigOption = Annotated[Path, typer.Option("--config", "-c", help="YAML file of the deployment.")]
 JsonOption = Annotated[bool, typer.Option("--json", help="Print exactly one JSON document on stdout.")]
+TargetOption = Annotated[str | None, typer.Option("--target", help="Needed where there are several targets.")]
+WhyOption = Annotated[str | None, typer.Option("--why", help="A sentence for the history.")]
 
 progress = Console(stderr=True, highlight=False)
 """Where progress and logs go: never stdout, which belongs to the answer."""
 
 answer = Console(highlight=False, width=None if sys.stdout.isatty() or "COLUMNS" in os.environ else 160)
 """Where a command's answer goes; into a file or pipe 160 columns wide, unless COLUMNS says otherwise."""
+
+
+def say(text: str) -> None:
+    """Print a sentence whole, whatever the width; texts of the data are no markup."""
+    answer.print(text, markup=False, soft_wrap=True)
 
 
 def print_json(document: Any) -> None:
