@@ -11,7 +11,6 @@ import pandas as pd
 from numpy.typing import NDArray
 
 from features.build import FeatureFrame
-from features.errors import DataError
 from features.groups.calendar import calendar
 from features.spine import build_spine
 from features.tables import CrmTables
@@ -19,10 +18,11 @@ from features.targets import Target, local_midnight
 from models.bundle import save_bundle
 from models.columns import dull_columns
 from models.horizons import FurtherModels
-from models.recipe import Evaluation, RecipeSettings, evaluate, refit
+from models.recipe import Evaluation, FittedModel, RecipeSettings, evaluate, refit
 from models.split import split_test
 from models.training_set import TrainingSet, check_learnable, save_training_set
 from pipeline import __version__
+from pipeline.aliases import read_registered
 from pipeline.config import Config
 from pipeline.deployment import features_of, load_catalog, make_spine_plan, make_target
 from pipeline.horizons import make_horizon_sets, train_horizons
@@ -30,7 +30,7 @@ from pipeline.labelling import label_rows
 from pipeline.ledger import Ledger
 from pipeline.plots import Subject, draw_all
 from pipeline.registry import set_champion
-from pipeline.tracking import log_training
+from pipeline.tracking import Evidence, log_training
 
 _SUBJECTS = {
     "conversion": Subject("open deals of the test block", "deals", "deals won within the horizon"),
@@ -188,41 +188,63 @@ def train_target(config: Config, tables: CrmTables, name: str, ledger: Ledger, c
     if evaluation.selected == "base_rate":
         ledger.record_decision("train", name, "no_signal", figures)
         return Training(name, evaluation, document, None, None)
-    further = None
+    refitted = refit_choice(config, tables, name, rows, test, evaluation)
+    version, sha256 = register_model(config, name, rows, refitted, config_path)
+    set_champion(config, name, version)
+    ledger.record_decision("train", name, "champion", {**figures, "version": version, "bundle_sha256": sha256})
+    return Training(name, evaluation, refitted.document, version, sha256)
+
+
+@dataclass(frozen=True)
+class Refitted:
+    """A choice fitted on all ripe rows, with the models of further horizons, and how it was measured before that."""
+
+    evaluation: Evaluation
+    test: TrainingSet
+    fitted: FittedModel
+    further: FurtherModels | None
+    document: Mapping[str, Any]
+
+
+def refit_choice(
+    config: Config, tables: CrmTables, name: str, rows: TrainingSet, test: TrainingSet, evaluation: Evaluation
+) -> Refitted:
+    """Refit what was chosen without the test rows on all ripe rows, settings frozen, and train further horizons."""
+    fitted, document, further = refit(evaluation, rows), evaluation.to_json(), None
     if len(config.targets[name].horizons_days) > 1:
         sets = make_horizon_sets(config, tables, name, rows)
         horizons = train_horizons(config, tables, name, sets)
         further, document = horizons.refit(sets), {**document, "horizons": horizons.to_json()}
-    version, sha256 = _register(config, name, rows, test, evaluation, document, further, config_path)
-    set_champion(config, name, version)
-    ledger.record_decision("train", name, "champion", {**figures, "version": version, "bundle_sha256": sha256})
-    return Training(name, evaluation, document, version, sha256)
+    return Refitted(evaluation, test, fitted, further, document)
 
 
-def _register(
+def register_model(
     config: Config,
     name: str,
     rows: TrainingSet,
-    test: TrainingSet,
-    evaluation: Evaluation,
-    document: Mapping[str, Any],
-    further: FurtherModels | None,
+    refitted: Refitted,
     config_path: Path,
+    evidence: Evidence | None = None,
 ) -> tuple[int, str]:
-    """Refit the choice on all ripe rows, save it, and register it; its version and the hash of its bundle."""
-    fitted = refit(evaluation, rows)
+    """Save a refitted model and register it as the challenger; its version and the hash of its bundle."""
+    evaluation = refitted.evaluation
     facts = {**rows.manifest, **rows.describe()}
     measured = {"evaluated_on": dict(evaluation.evaluated_on), "test": dict(evaluation.test)}
     extras = {"config": config.model_dump(mode="json"), "training_set": facts, **measured}
     with tempfile.TemporaryDirectory(prefix="leadsieve-") as folder:
         bundle = Path(folder) / "bundle"
-        sha256 = save_bundle(bundle, fitted, extras, further)
+        sha256 = save_bundle(bundle, refitted.fitted, extras, refitted.further)
+        known = [version for version, one in read_registered(config, name).bundles.items() if one == sha256]
+        if known and evidence is not None:  # an earlier run was killed after it had registered this very model
+            return known[-1], sha256
         pictures = draw_all(
             Path(folder) / "plots",
             evaluation.test_label,
             evaluation.test_probability,
-            evaluation.fitted.importances(test.frame),
+            evaluation.fitted.importances(refitted.test.frame),
             _SUBJECTS[config.targets[name].kind],
         )
-        version = log_training(config, name, document, pictures, bundle, facts, rows.frame, config_path)
+        version = log_training(
+            config, name, refitted.document, pictures, bundle, facts, rows.frame, config_path, evidence
+        )
     return version, sha256
