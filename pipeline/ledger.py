@@ -198,6 +198,13 @@ class Ledger:
         conditions += [] if target is None else [SCORES.c.target == target]
         return self._scores(*conditions).sort_values(["as_of", "run_id"], kind="stable", ignore_index=True)
 
+    def scored_entities(self, target: str | None = None) -> list[str]:
+        """Return the ids that have scores, of one target if given, sorted."""
+        query = select(SCORES.c.entity_id).distinct().order_by(SCORES.c.entity_id)
+        query = query if target is None else query.where(SCORES.c.target == target)
+        with answering(self._engine, "reading scores"), self._engine.connect() as connection:
+            return list(connection.scalars(query))
+
     def _scores(self, *conditions: Any) -> pd.DataFrame:
         """Scores that meet conditions, in a fixed order."""
         order = (SCORES.c.target, SCORES.c.horizon_days, SCORES.c.entity_id, SCORES.c.run_id)
