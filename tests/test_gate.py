@@ -67,7 +67,7 @@ def test_a_whole_interval_below_zero_promotes():
     assert verdict.promote
     assert verdict.why == (
         "Promoted: log loss 0.4800 against 0.5000 of the champion on 4,000 rows of 900 customers "
-        "(difference -0.0200, 95 % interval [-0.0300, -0.0100])."
+        "(difference -0.0200, 97 % interval [-0.0300, -0.0100])."
     )
 
 
@@ -103,6 +103,23 @@ def test_a_slice_is_below_its_floor_when_it_loses_more_than_that_beyond_noise(me
     assert verdict.promote is not is_below
     expected = "Refused: where region is 'north' (300 rows) the challenger loses 10.0% of the champion's log loss"
     assert (expected in verdict.why) is is_below
+
+
+def test_without_a_champion_the_base_rate_must_be_beaten():
+    beaten, doubtful = difference("base_rate", -0.02, -0.03, -0.01), difference("base_rate", -0.02, -0.05, 0.01)
+    assert decide(comparison(beaten)).promote
+    verdict = decide(comparison(doubtful))
+    assert not verdict.promote
+    assert "of the base rate on 4,000 rows" in verdict.why
+
+
+def test_a_handful_of_customers_decides_nothing():
+    verdict = decide(Comparison(4000, 19, 800, {"champion": CLEAR}))
+    assert verdict.why == ("Refused: a comparison on 4,000 rows of 19 customers says nothing, 20 customers are needed.")
+    scores = np.tile(HALF, 20), np.tile(RIGHT, 20), {"region": np.full(80, "north", dtype=object)}
+    for customers, slices in ((19, 0), (20, 1)):
+        group = np.array([f"C{at % customers}" for at in range(80)], dtype=object)
+        assert len(compare_slices(np.tile(LABEL, 20), *scores, group, min_rows=80)) == slices
 
 
 def test_only_values_with_enough_rows_are_slices():
