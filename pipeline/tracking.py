@@ -5,6 +5,7 @@ import importlib.metadata
 import json
 import math
 from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -18,6 +19,15 @@ from pipeline.registry import BUNDLE_TAG, bundle_hash, keep_bundle, model_name, 
 REQUIREMENTS = ("mlflow", "numpy", "pandas", "scikit-learn", "lightgbm", "joblib")
 DIGEST_LENGTH = 32
 """MLflow keeps at most 36 characters of a data set's digest; the whole hash is in the manifest."""
+
+
+@dataclass(frozen=True)
+class Evidence:
+    """What a retraining decided and why: tags, figures, and a document for those who want all of it."""
+
+    tags: Mapping[str, str]
+    metrics: Mapping[str, float]
+    document: Mapping[str, Any]
 
 
 def flat_metrics(evaluation: Mapping[str, Any]) -> dict[str, float]:
@@ -144,6 +154,7 @@ def log_training(
     training_manifest: Mapping[str, Any],
     input_example: pd.DataFrame,
     config_path: Path | None = None,
+    evidence: Evidence | None = None,
 ) -> int:
     """Write one training to MLflow and register its model as the newest version, the challenger.
 
@@ -166,6 +177,8 @@ def log_training(
         row of typical values.
     config_path : Path, optional
         The config file, kept as it is; without it the config is written out again.
+    evidence : Evidence, optional
+        Of a retraining: why it took place, how the gate decided and on what.
 
     Returns
     -------
@@ -188,7 +201,12 @@ def log_training(
                 mlflow.log_text(yaml.safe_dump(config.model_dump(mode="json"), allow_unicode=True), "config.yaml")
             for plot in plots:
                 mlflow.log_artifact(str(plot), "plots")
+            if evidence is not None:
+                mlflow.set_tags(dict(evidence.tags))
+                mlflow.log_metrics(dict(evidence.metrics))
+                mlflow.log_dict(dict(evidence.document), "gate.json")
             logged = _log_model(mlflow, bundle, example)
             mlflow.log_metrics(flat_metrics(evaluation), model_id=logged.model_id)
             tags = {BUNDLE_TAG: bundle.name, "target": target, "selected": str(evaluation.get("selected"))}
+            tags |= evidence.tags if evidence is not None else {}
             return register(config, target, logged.model_uri, tags)
