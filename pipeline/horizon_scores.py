@@ -3,6 +3,7 @@
 import pandas as pd
 
 from models.predict import Bundle, to_probability
+from pipeline.config import Config
 
 _PRIMARY_ONLY = {
     **dict.fromkeys(
@@ -32,3 +33,9 @@ def further_rows(bundle: Bundle | None, frame: pd.DataFrame, primary: pd.DataFra
         primary.assign(**_PRIMARY_ONLY, horizon_days=days, log_odds=said[days], probability=to_probability(said[days]))
         for days in sorted(bundle.horizons)
     ]
+
+
+def primary_scores(config: Config, scores: pd.DataFrame) -> pd.DataFrame:
+    """Rows of each target's primary horizon: those that are graded, explained and written back."""
+    primary = {name: target.horizons_days[0] for name, target in config.targets.items()}
+    return scores[scores["horizon_days"] == scores["target"].map(primary)]

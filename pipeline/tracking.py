@@ -41,6 +41,8 @@ def flat_metrics(evaluation: Mapping[str, Any]) -> dict[str, float]:
     figures: dict[str, Any] = {"seconds": evaluation.get("seconds")}
     blocks = [("test", evaluation.get("test") or {})]
     blocks += [(f"candidate_{block['name']}", block) for block in evaluation.get("candidates") or []]
+    for days, block in (evaluation.get("horizons") or {}).items():
+        blocks += [(f"horizon_{days}_{name}", block[name]) for name in ("test", "coherent")]
     for prefix, block in blocks:
         figures |= {f"{prefix}_{name}": value for name, value in block.items() if name not in ("name", "interval")}
         for name, bounds in (block.get("interval") or {}).items():

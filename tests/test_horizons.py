@@ -1,21 +1,27 @@
 """Several horizons: the primary one is as if it were alone, the others keep the target's direction beside it."""
 
 import json
+from dataclasses import replace
+from datetime import date
 from functools import cache
 from pathlib import Path
 
 import numpy as np
+import pandas as pd
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from small_crm import only_candidates
 from test_predict import CHOICES, FRAME, fit
-from test_recipe import simulate
+from test_recipe import QUICK, simulate
 
+from features.errors import DataError
 from models.bundle import save_bundle
 from models.errors import BundleError
-from models.horizons import FurtherModels
+from models.horizons import FurtherModels, Horizons, evaluate_horizons
 from models.predict import keep_direction, load_bundle
 from models.recipe import fit_choice
+from models.training_set import TrainingSet
 
 
 @pytest.mark.parametrize(
@@ -106,9 +112,7 @@ def test_a_bundle_that_names_a_horizon_without_a_model_is_refused(tmp_path: Path
     save_bundle(tmp_path / "bundle", fit("logistic"))
     path = tmp_path / "bundle" / "manifest.json"
     path.write_text(json.dumps({**json.loads(path.read_text()), "horizons": {"further": {"30": {}}}}))
-    with pytest.raises(
-        BundleError, match=r"expected model\.json, 30-model\.json among them"
-    ):
+    with pytest.raises(BundleError, match=r"expected model\.json, 30-model\.json among them"):
         load_bundle(tmp_path / "bundle")
 
 
@@ -121,3 +125,80 @@ def test_a_bundle_without_further_horizons_has_the_bytes_it_always_had(tmp_path:
     assert load_bundle(tmp_path / "alone").horizons == {}
     said = load_bundle(tmp_path / "alone").log_odds_by_horizon(FRAME)
     assert [values.tobytes() for values in said.values()] == [fit("blend").bundle.log_odds(FRAME).tobytes()]
+
+
+DAYS = (60, 30, 120)
+
+
+def follow(rows: int, seed: int = 0) -> dict[int, TrainingSet]:
+    """Snapshots at month starts whose event comes after an exponential time; labels of three horizons, 60 primary."""
+    generator = np.random.default_rng(seed)
+    months = pd.date_range("2022-01-01", periods=24, freq="MS").to_numpy().astype("datetime64[us]")
+    size = generator.normal(size=rows)
+    waits = generator.exponential(np.exp(4.3 - size))
+    customer = np.array([f"C{at:05d}" for at in range(rows)], dtype=object)
+    time = generator.choice(months, rows)
+    frame = pd.DataFrame({"size": size, "noise": generator.normal(size=rows)})
+    sets = {}
+    for days in DAYS:
+        ripe = time + np.timedelta64(days, "D") <= np.datetime64("2023-12-31")
+        keys = pd.DataFrame({"entity_id": customer, "as_of": time})
+        every = TrainingSet(frame, (waits < days).astype(float), time, days, customer, keys)
+        sets[days] = every.take(ripe)
+    return sets
+
+
+@pytest.fixture(scope="module")
+def horizons() -> Horizons:
+    with only_candidates("base_rate", "logistic"):
+        return evaluate_horizons(follow(3000), 60, +1, settings=QUICK)
+
+
+def test_all_horizons_are_tested_on_the_newest_block_that_is_ripe_for_the_longest(horizons: Horizons) -> None:
+    begins = {days: one.evaluated_on["from"][:10] for days, one in horizons.evaluations.items()}
+    assert begins == {60: "2023-08-01", 30: "2023-08-01", 120: "2023-08-01"}  # 1 September + 120 days is 30 December
+    assert {str(at)[:10] for at in horizons.block.time} == {"2023-08-01", "2023-09-01"}
+    for days, one in horizons.evaluations.items():  # and fitted on what was known when it begins
+        assert pd.Timestamp(one.fitted.fitted_on["to"]) + pd.Timedelta(days=days) <= pd.Timestamp("2023-08-01")
+
+
+def test_what_is_said_of_the_block_keeps_the_direction_and_labels_are_of_its_rows(horizons: Horizons) -> None:
+    said = np.column_stack([horizons.log_odds[days] for days in (30, 60, 120)])
+    assert (np.diff(said, axis=1) >= 0).all()
+    own = horizons.evaluations[60].fitted.bundle.log_odds(horizons.block.frame)
+    assert horizons.log_odds[60].tobytes() == own.tobytes()
+    labels = np.column_stack([horizons.labels[days] for days in (30, 60, 120)])
+    assert not np.isnan(labels).any()  # what is ripe for 120 days is for fewer
+    assert (np.diff(labels, axis=1) >= 0).all()
+    assert horizons.labels[120].tolist() == horizons.block.label.tolist()
+
+
+def test_figures_of_further_horizons_are_shown_as_written_too(horizons: Horizons) -> None:
+    document = horizons.to_json(QUICK)
+    assert list(document) == ["30", "120"]
+    for figures in document.values():
+        assert {"selected", "test", "candidates", "coherent"} <= set(figures)
+        assert figures["coherent"]["auc"] == pytest.approx(figures["test"]["auc"], abs=0.03)
+        assert figures["coherent"]["rows"] == len(horizons.block)
+    json.dumps(document)
+
+
+def test_each_further_model_is_refitted_on_all_its_ripe_rows(horizons: Horizons) -> None:
+    sets = follow(3000)
+    further = horizons.refit(sets)
+    assert (further.primary, further.direction, sorted(further.models)) == (60, 1, [30, 120])
+    assert {days: one.fitted_on["rows"] for days, one in further.models.items()} == {
+        30: len(sets[30]),
+        120: len(sets[120]),
+    }
+    assert len(sets[30]) > len(sets[120])
+    assert further.models[30].choice == horizons.evaluations[30].choice
+
+
+def test_a_horizon_that_nothing_can_be_learned_for_is_named() -> None:
+    sets = follow(300)
+    never = {**sets, 120: replace(sets[120], label=np.zeros(len(sets[120])))}
+    with pytest.raises(DataError, match=r"^Horizon of 120 days: .* label"):
+        evaluate_horizons(never, 60, +1, settings=QUICK)
+    with pytest.raises(DataError, match=r"^Horizon of 120 days: No ripe rows in the pinned test block"):
+        evaluate_horizons(sets, 60, +1, date(2023, 12, 1), QUICK)

@@ -33,6 +33,7 @@ def demo(
     seed: Annotated[int, typer.Option("--seed", help="Same seed, same CRM.", min=0)] = 7,
 ) -> None:
     """Simulate a CRM, extract, train, score, write the scores back into it, and show who comes out on top."""
+    from pipeline.horizon_scores import primary_scores
     from pipeline.ledger import open_ledger
     from pipeline.lock import hold_lock
     from pipeline.registry import ui_command
@@ -46,15 +47,16 @@ def demo(
         _train(settings, config, ledger, say)
         with progress.status("Scoring ..."):
             run = score(settings, ledger)
-        say(f"scored {len(run.scores):,} open deals and customers as run {run.run_id}")
+        say(f"scored {len(primary_scores(settings, run.scores)):,} open deals and customers as run {run.run_id}")
         with progress.status("Writing back ..."):
             # A new simulation has empty fields again, which would look like edits to the ledger of an earlier demo.
             report = write_back(settings, ledger, run.scores, run.run_id, take_over=True)
         report.check()
         say(f"wrote {report.records:,} changed records into the CRM's own tables")
+    scores = primary_scores(settings, run.scores)
     for name, target in settings.targets.items():
-        print_best(TITLES[target.kind], run.scores[run.scores["target"] == name])
-    _print_next_steps(config, run.scores, ui_command(settings))
+        print_best(TITLES[target.kind], scores[scores["target"] == name])
+    _print_next_steps(config, scores, ui_command(settings))
 
 
 class _Clock:

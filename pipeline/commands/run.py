@@ -15,6 +15,7 @@ def run(config: ConfigOption, as_json: JsonOption = False) -> None:
     """
     from pipeline.extract import extract
     from pipeline.field_values import check_write_back
+    from pipeline.horizon_scores import primary_scores
     from pipeline.ledger import open_ledger
     from pipeline.lock import hold_lock
     from pipeline.score import score
@@ -31,7 +32,7 @@ def run(config: ConfigOption, as_json: JsonOption = False) -> None:
         clock.step("score", stored, len(scored.scores))
         report = write_back(settings, ledger, scored.scores, scored.run_id)
         left = {key: sum(getattr(table, key) for table in report.tables) for key in ("conflicts", "missing")}
-        clock.step("write_back", len(scored.scores), report.records, **left)
+        clock.step("write_back", len(primary_scores(settings, scored.scores)), report.records, **left)
     if as_json:
         print_json({"run_id": scored.run_id, "data_end": extracted.data_end.isoformat(), "steps": clock.steps})
     report.check()

@@ -6,6 +6,7 @@ from pipeline.config import load_config
 
 def score(config: ConfigOption, as_json: JsonOption = False) -> None:
     """Score all targets at the extract's `data_end`. The same extract gives the same scores."""
+    from pipeline.horizon_scores import primary_scores
     from pipeline.ledger import open_ledger
     from pipeline.lock import hold_lock
     from pipeline.score import score as score_tables
@@ -14,11 +15,12 @@ def score(config: ConfigOption, as_json: JsonOption = False) -> None:
     lock = hold_lock(settings.folder, "score")
     with lock, open_ledger(settings.folder / "ledger.db") as ledger, progress.status("Scoring ..."):
         run = score_tables(settings, ledger)
-    counts = {name: int((run.scores["target"] == name).sum()) for name in settings.targets}
+    scores = primary_scores(settings, run.scores)
+    counts = {name: int((scores["target"] == name).sum()) for name in settings.targets}
     if as_json:
         print_json({"run_id": run.run_id, "folder": str(run.folder), "is_new": run.is_new, "rows": counts})
         return
-    widths = (run.scores["probability_high"] - run.scores["probability_low"]).groupby(run.scores["target"]).mean()
+    widths = (scores["probability_high"] - scores["probability_low"]).groupby(scores["target"]).mean()
     rows = ", ".join(f"{count:,} {name}" for name, count in counts.items())
     note = "" if run.is_new else " (scored before, unchanged)"
     answer.print(f"{run.run_id}: {rows} scores in {run.folder}{note}", markup=False, soft_wrap=True)
