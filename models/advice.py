@@ -84,7 +84,8 @@ def _may_be(account: Account, gate: bool | None) -> bool:
 
 def _history(summary: Summary) -> str:
     rows, names = summary.replay.rows, summary.names
-    return f"{len(rows):,} rows ({int(rows.label.sum()):,} events) of {len(names)} periods, {names[0]} to {names[-1]}"
+    span = f"{names[0].split(' to ')[0]} to {names[-1].split(' to ')[-1]}"
+    return f"{len(rows):,} rows ({int(rows.label.sum()):,} events) of {len(names)} periods, {span}"
 
 
 def _figures(account: Account) -> str:
