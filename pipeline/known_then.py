@@ -73,10 +73,11 @@ def _build(
     both = pd.concat([spine, spine.assign(as_of=pd.Timestamp(now).as_unit("us"))], ignore_index=True)
     built = features_of(config, tables, target, both).frame
     first, second = built.iloc[[0]].reset_index(drop=True), built.iloc[[1]].reset_index(drop=True)
-    unlike = [one for one in columns if one not in first.columns or differs(before[one], first[one]).any()]
+    asked = list(columns)
+    unlike = [one for one in asked if one not in first.columns or differs(before[one], first[one]).any()]
     if unlike:
         named = ", ".join(unlike[:3]) + (", ..." if len(unlike) > 3 else "")
-        return Aged(None, f"the tables of today tell {len(unlike)} features of then otherwise ({named})")
+        return Aged(None, f"the tables of today tell {len(unlike)} of {len(asked)} features of then otherwise ({named})")
     return Aged(second)
 
 

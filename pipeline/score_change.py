@@ -85,8 +85,8 @@ def split_change(
 def sum_to(total: float, parts: Mapping[str, float]) -> dict[str, float]:
     """Return parts that sum to a total but for rounding, with the remainder in the largest of them.
 
-    >>> sum_to(0.3, {"a": 0.1, "b": 0.2 + 1e-16})
-    {'a': 0.1, 'b': 0.2}
+    >>> sum_to(0.5, {"a": 0.125, "b": 0.37500000000000006})
+    {'a': 0.125, 'b': 0.375}
     """
     exact = dict(parts)
     largest = max(exact, key=lambda name: abs(exact[name]))
