@@ -77,7 +77,8 @@ def _build(
     unlike = [one for one in asked if one not in first.columns or differs(before[one], first[one]).any()]
     if unlike:
         named = ", ".join(unlike[:3]) + (", ..." if len(unlike) > 3 else "")
-        return Aged(None, f"the tables of today tell {len(unlike)} of {len(asked)} features of then otherwise ({named})")
+        count = f"{len(unlike)} of {len(asked)}"
+        return Aged(None, f"the tables of today tell {count} features of then otherwise ({named})")
     return Aged(second)
 
 
