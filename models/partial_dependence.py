@@ -27,8 +27,8 @@ class Dependence:
     ----------
     column : str
     kind : {"number", "text"}
-    values : tuple
-        The grid: rising numbers, or levels by falling frequency.
+    grid : tuple
+        Rising numbers, or levels by falling frequency.
     means : tuple of float
         Mean probability at each value.
     shares : tuple of float
@@ -43,7 +43,7 @@ class Dependence:
 
     column: str
     kind: str
-    values: tuple[Any, ...]
+    grid: tuple[Any, ...]
     means: tuple[float, ...]
     shares: tuple[float, ...]
     missing_share: float
@@ -80,7 +80,9 @@ def _numbers(column: "pd.Series[Any]") -> tuple[list[Any], list[float]]:
 def _levels(column: "pd.Series[Any]") -> tuple[list[Any], list[float]]:
     counts = column.dropna().astype(str).value_counts()
     counts = counts.sort_index().sort_values(ascending=False, kind="stable")[:SHOWN_LEVELS]
-    return counts.index.tolist(), (counts / len(column)).tolist()
+    shares = counts / len(column)
+    kept = shares[(shares >= EDGE_SHARE / 2) | (np.arange(len(shares)) < 2)]
+    return kept.index.tolist(), kept.tolist()
 
 
 def partial_dependence(
@@ -122,7 +124,7 @@ def partial_dependence(
     return Dependence(
         column=column,
         kind="text" if is_text else "number",
-        values=tuple(values),
+        grid=tuple(values),
         means=tuple(means[: len(values)]),
         shares=tuple(shares),
         missing_share=missing_share,

@@ -9,7 +9,7 @@ from features.errors import DataError
 from models.metrics import log_losses, measure
 from models.recipe import Choice, fit_choice
 from models.selection import clustered_error
-from models.split import make_folds, row_groups, split_test
+from models.split import Fold, make_folds, row_groups, split_test
 from models.training_set import TrainingSet
 from models.tuning import map_folds
 
@@ -18,6 +18,8 @@ Floats = NDArray[np.float64]
 
 MAX_ROWS = 5_000
 MAX_CELLS = 1_000_000
+BLOCKS = 2
+"""Newest blocks of time that are predicted."""
 PARTS = 3
 """How often the predicted rows are cut for the random and the grouped split."""
 RESAMPLES = 200
@@ -82,20 +84,20 @@ def _few_groups(rows: TrainingSet, seed: int) -> TrainingSet:
     return rows.take(np.isin(group, kept))
 
 
-def _newest(rows: TrainingSet, seed: int) -> tuple[Positions, Positions] | None:
-    """Rows settled before the newest block, and that block; None where time does not allow it."""
+def _newest(rows: TrainingSet, seed: int) -> tuple[Fold, ...]:
+    """The newest blocks, each with the rows settled before it; none where time does not allow it."""
     if rows.time is None:
-        return None
+        return ()
     folds = make_folds(rows, seed)
     if folds.kind == "time":
-        return folds.folds[-1].train, folds.folds[-1].valid
+        return folds.folds[-BLOCKS:]
     try:
         newest = split_test(rows)[1]
     except DataError:
-        return None
+        return ()
     time, begin = np.asarray(rows.time), np.asarray(newest.time).min()
     gap = np.timedelta64(rows.horizon, "D") if time.dtype.kind == "M" else rows.horizon
-    return np.flatnonzero((time < begin) & (time + gap <= begin)), np.flatnonzero(time >= begin)
+    return (Fold(np.flatnonzero((time < begin) & (time + gap <= begin)), np.flatnonzero(time >= begin)),)
 
 
 def compare_splits(choice: Choice, rows: TrainingSet, seed: int = 0) -> SplitComparison:
@@ -120,10 +122,10 @@ def compare_splits(choice: Choice, rows: TrainingSet, seed: int = 0) -> SplitCom
 
     """
     kept = _few_groups(rows, seed)
-    cut = _newest(kept, seed)
-    notes = _notes(rows, cut is not None)
-    before, valid = (None, np.arange(len(kept), dtype=np.intp)) if cut is None else cut
-    if len(valid) < MIN_ROWS or not _can_fit(kept.label if before is None else kept.label[before]):
+    newest = _newest(kept, seed)
+    notes = _notes(rows, bool(newest))
+    valid = np.concatenate([fold.valid for fold in newest]) if newest else np.arange(len(kept), dtype=np.intp)
+    if len(valid) < MIN_ROWS or not all(_can_fit(kept.label[fold.train]) for fold in newest):
         return SplitComparison((), len(valid), len(rows), (*notes, "There are too few rows to compare splits."))
     group = row_groups(kept)
     asked_in = {
@@ -140,8 +142,8 @@ def compare_splits(choice: Choice, rows: TrainingSet, seed: int = 0) -> SplitCom
     found: dict[str, list[_Answer]] = {name: [] for name in asked_in}
     for (name, _), answer in zip(tasks, map_folds(predict, tasks), strict=True):
         found[name].append(answer)
-    if before is not None:
-        found["temporal"] = [_predict(choice, kept, before, valid)]
+    if newest:
+        found["temporal"] = map_folds(lambda fold: _predict(choice, kept, fold.train, fold.valid), newest)
     return SplitComparison(tuple(_compare(kept, valid, found, seed)), len(valid), len(rows), notes)
 
 
