@@ -51,8 +51,8 @@ def venn_abers(score: NDArray[np.int64], label: Floats, asked: NDArray[np.int64]
     ([0.0, 0.67], [0.33, 1.0])
 
     """
-    settings = np.geterr()
-    from venn_abers.venn_abers import calc_p0p1, calc_probs  # switches numpy's warnings off for the whole process
+    settings = np.geterr()  # the library switches them off for the whole process
+    from venn_abers.venn_abers import calc_p0p1, calc_probs  # type: ignore[import-untyped]
 
     np.seterr(**settings)
     pair = np.column_stack([-score, score]).astype(np.float64)

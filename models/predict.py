@@ -10,7 +10,7 @@ import hashlib
 import json
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeAlias
 
 import lightgbm as lgb
 import numpy as np
@@ -150,6 +150,9 @@ class TreeMember:
         return folded
 
 
+AnyMember: TypeAlias = "LinearMember | TreeMember | PurchaseMember | HurdleMember"
+
+
 class PurchaseMember:
     """BG/NBD: the chance that a customer buys nothing within the horizon, from how often and when they bought.
 
@@ -212,9 +215,47 @@ def no_purchase_log_odds(parameters: Mapping[str, Any], repeats: Floats, until_l
     return np.asarray(np.log(doubt + sure * to_probability(found)) - np.log(doubt + sure * to_probability(-found)))
 
 
-def _make_member(document: Mapping[str, Any], texts: Mapping[str, str]) -> "LinearMember | TreeMember | PurchaseMember":
+class HurdleMember:
+    """Log of expected revenue: log of the chance of any, and log of what those bring in who bring in anything.
+
+    The chance comes from a model of its own, of no revenue; what its columns add to its raw log-odds is scaled to
+    what they add to the log of the chance, so that the sum stays exact.
+    """
+
+    def __init__(self, document: Mapping[str, Any], texts: Mapping[str, str]) -> None:
+        self.silent = Bundle({}, {"columns": [], **document["silent"]}, texts)
+        self.amount = TreeMember(document["amount"], texts[document["amount"]["file"]])
+        silent = float(sum(weight * member.base for weight, member in self.silent.members))
+        self.silent_base: Floats = np.array([silent])
+        self.base: float = float(self._buys(self.silent_base)[0][0]) + self.amount.base
+
+    def _buys(self, raw: Floats) -> tuple[Floats, Floats]:
+        """Log of the chance of any revenue, and its slope over the raw log-odds of none."""
+        log_odds, slope = calibrate(self.silent.calibrator, raw)
+        return -np.logaddexp(0.0, log_odds), -slope * to_probability(log_odds)
+
+    def log_odds(self, columns: Columns, rows: int) -> Floats:
+        """Log of expected revenue."""
+        return self._buys(self.silent.raw_of(columns, rows))[0] + self.amount.log_odds(columns, rows)
+
+    def contributions(self, columns: Columns, rows: int) -> dict[str, Floats]:
+        """What each column adds to the log; with `base` they sum to it."""
+        raw, base = self.silent.raw_of(columns, rows), self.silent_base
+        near = np.abs(raw - base) < 1e-9
+        steepness = (self._buys(raw)[0] - self._buys(base)[0]) / np.where(near, 1.0, raw - base)
+        slope = np.where(near, self._buys(base)[1], steepness)
+        found = self.amount.contributions(columns, rows)
+        for weight, member in self.silent.members:
+            for name, values in member.contributions(columns, rows).items():
+                found[name] = found.get(name, np.zeros(rows)) + weight * slope * values
+        return found
+
+
+def _make_member(document: Mapping[str, Any], texts: Mapping[str, str]) -> "AnyMember":
     if document["kind"] == "linear":
         return LinearMember(document)
+    if document["kind"] == "hurdle":
+        return HurdleMember(document, texts)
     return PurchaseMember(document) if document["kind"] == "bg_nbd" else TreeMember(document, texts[document["file"]])
 
 
@@ -266,6 +307,7 @@ def keep_direction(log_odds: Mapping[int, Floats], primary: int, direction: int)
 class Bundle:
     """A fitted model: what it expects, and what it says.
 
+    With `is_value` it is a model of revenue: its log-odds are the log of the expected revenue.
     `horizons` holds the models of further horizons, by days; most bundles have none.
     """
 
@@ -281,22 +323,29 @@ class Bundle:
         self.columns: Sequence[Mapping[str, Any]] = model["columns"]
         self.calibrator: Mapping[str, Any] = model["calibrator"]
         self.steps: Mapping[str, Any] | None = model.get("interval")
-        self.members: list[tuple[float, LinearMember | TreeMember | PurchaseMember]] = [
+        self.is_value = model.get("task") == "value"
+        self.members: list[tuple[float, AnyMember]] = [
             (float(entry["weight"]), _make_member(entry, texts)) for entry in model["members"]
         ]
 
     @property
     def reason_names(self) -> list[str]:
         """What contributions are given for: the columns of the contract, then members that are no sum of columns."""
-        whole = dict.fromkeys(member.name for _, member in self.members if isinstance(member, PurchaseMember))
-        return [*(str(entry["name"]) for entry in self.columns), *whole]
+        return [*(str(entry["name"]) for entry in self.columns), *self.reason_words]
 
     @property
     def reason_words(self) -> dict[str, dict[str, str]]:
         """Templates of the reasons that are no columns."""
-        return {member.name: member.words for _, member in self.members if isinstance(member, PurchaseMember)}
+        words: dict[str, dict[str, str]] = {}
+        for _, member in self.members:
+            if isinstance(member, PurchaseMember):
+                words[member.name] = member.words
+            elif isinstance(member, HurdleMember):
+                words |= member.silent.reason_words
+        return words
 
-    def _raw(self, columns: Columns, rows: int) -> Floats:
+    def raw_of(self, columns: Columns, rows: int) -> Floats:
+        """Raw log-odds of columns that were read already."""
         total = np.zeros(rows)
         for weight, member in self.members:
             total += weight * member.log_odds(columns, rows)
@@ -310,7 +359,7 @@ class Bundle:
 
     def raw_log_odds(self, frame: pd.DataFrame) -> Floats:
         """Log-odds before calibration."""
-        return np.concatenate([self._raw(columns, rows) for columns, rows in self._chunks(frame)])
+        return np.concatenate([self.raw_of(columns, rows) for columns, rows in self._chunks(frame)])
 
     def log_odds(self, frame: pd.DataFrame) -> Floats:
         """Calibrated log-odds, the number that is written and explained."""
@@ -319,6 +368,10 @@ class Bundle:
     def predict(self, frame: pd.DataFrame) -> Floats:
         """Probabilities."""
         return to_probability(self.log_odds(frame))
+
+    def value(self, frame: pd.DataFrame) -> Floats:
+        """Expected revenue of each row, by a model of revenue; it is above zero."""
+        return np.exp(self.log_odds(frame))
 
     def log_odds_by_horizon(self, frame: pd.DataFrame, primary: Floats | None = None) -> dict[int, Floats]:
         """Calibrated log-odds of every horizon by its days, in the target's direction: see `keep_direction`.
@@ -372,7 +425,7 @@ class Bundle:
         for weight, member in self.members:
             for name, values in member.contributions(columns, rows).items():
                 parts[:, place[name]] += weight * values
-        raw = self._raw(columns, rows)
+        raw = self.raw_of(columns, rows)
         written_base, slope = calibrate(self.calibrator, base)
         near = np.abs(raw - base) < 1e-9
         steepness = (calibrate(self.calibrator, raw)[0] - written_base) / np.where(near, 1.0, raw - base)

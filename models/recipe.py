@@ -17,8 +17,8 @@ from models.boosted_trees import BoostedTrees
 from models.calibration import IDENTITY, Calibrator, choose_calibrator
 from models.candidate import Candidate, Floats, Member, Setting
 from models.encoding import CodedRows, code_rows, make_contract
-from models.intervals import Interval, check_honesty, fit_interval
 from models.input_facts import describe_input
+from models.intervals import Interval, check_honesty, fit_interval
 from models.logistic import Logistic, SingleColumn
 from models.metrics import log_losses, measure
 from models.predict import Bundle, calibrate, to_probability
