@@ -43,7 +43,8 @@ def python(program: str, folder: Path) -> subprocess.CompletedProcess[str]:
 
 def test_the_commands_are_those_of_the_nightly_job_and_of_its_preparation():
     assert {" ".join(path) for path in COMMANDS} == {
-        "init", "demo", "simulate", "extract", "check", "train", "evaluate", "score", "run", "forget",
+        "init", "demo", "simulate", "extract", "check", "train", "evaluate", "retrain", "promote", "rollback", "history",
+        "score", "run", "explain", "forget",
         "features list", "features describe", "features show",
         "writeback plan", "writeback apply", "writeback undo", "writeback status",
     }  # fmt: skip
@@ -81,7 +82,7 @@ def test_help_imports_only_what_it_needs():
 @pytest.mark.parametrize(
     ("arguments", "expected"),
     [
-        (("trian",), "Error: No such command 'trian'. Did you mean 'train'?\n"),
+        (("trian",), "Error: No such command 'trian'. Did you mean 'train', 'retrain'?\n"),
         (("train",), "Error: Missing option '--config' / '-c'.\n"),
         (("train", "--config"), "Error: Option '--config' requires an argument.\n"),
         (("features",), "Usage: leadsieve features "),
