@@ -1,6 +1,7 @@
 """Read ready-made flat frames: one row per label, with no CRM behind them."""
 
 import difflib
+from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -106,13 +107,39 @@ def _to_rows(
     )
 
 
+PURCHASE_ROLES = ("purchase_count", "last_purchase_days", "first_purchase_days")
+
+
+def _name_purchases(rows: TrainingSet, purchases: Sequence[str], path: Path) -> TrainingSet:
+    """Say which columns are the purchase history; DataError where they cannot be."""
+    if rows.time is None or rows.time.dtype.kind != "M" or rows.horizon < 1:
+        raise DataError(
+            f"{path}: a purchase history needs a time column of dates and a horizon in days, which the label looks "
+            "forward. Name both, or leave the purchase columns out."
+        )
+    for name in purchases:
+        if name not in rows.frame.columns:
+            _check_column(rows.frame, name, path, "purchase")
+        if rows.frame[name].dtype != np.float64:
+            raise DataError(f"{path}: purchase column '{name}' holds text, expected a number. Convert it.")
+    return replace(rows, roles=dict(zip(PURCHASE_ROLES, purchases, strict=True)))
+
+
 def read_flat_frames(
-    train: Path, test: Path, label: str, time: str | None = None, group: str | None = None, horizon: int = 0
+    train: Path,
+    test: Path,
+    label: str,
+    time: str | None = None,
+    group: str | None = None,
+    horizon: int = 0,
+    purchases: Sequence[str] = (),
 ) -> tuple[TrainingSet, TrainingSet]:
     """Read a training and a test frame from Parquet or CSV.
 
     Every column that is not label, time or group is a feature. Rows whose label is null are
     censored and left out. Dates become days before `time`; without dates in `time` they are left out.
+    `purchases` names three features: how many purchases a customer made, the days since the last and those since
+    the first (or their dates); label 1 then means no purchase within the horizon.
 
     Raises
     ------
@@ -133,6 +160,8 @@ def read_flat_frames(
         for name in features:
             _check_column(frame, name, path, "feature")
     sets = [_to_rows(frames[path], features, path, label, time, group, horizon) for path in (train, test)]
+    if purchases:
+        sets = [_name_purchases(rows, purchases, path) for rows, path in zip(sets, (train, test), strict=True)]
     check_learnable(sets[0])
     check_learnable(sets[1], "test rows")
     return sets[0], _same_kinds(sets[0], sets[1], test)

@@ -4,12 +4,15 @@ import json
 from pathlib import Path
 from typing import Any
 
+import pandas as pd
 import pytest
 import typer
+from test_bg_nbd import simulate as simulate_purchases
 from test_recipe import simulate
 from typer.testing import CliRunner
 
 from features.errors import DataError
+from models.bg_nbd import Parameters
 from models.training_set import TrainingSet
 from pipeline.commands.evaluate import evaluate
 
@@ -58,6 +61,18 @@ def test_no_signal_is_an_answer_and_no_failure(tmp_path: Path) -> None:
     result = run(train, write(tmp_path / "test.parquet", simulate(200, seed=1, strength=0.0)), *OPTIONS)
     assert result.exit_code == 0
     assert "Nothing beats the base rate beyond noise" in result.stdout
+
+
+def test_a_purchase_history_brings_its_own_candidate(tmp_path: Path) -> None:
+    histories, label = simulate_purchases(Parameters(r=0.8, alpha=60.0, a=0.7, b=2.0), 120, 30.0, seed=0)
+    frame = pd.DataFrame({"y": label, "n": histories.repeats + 1, "first": histories.age, "at": "2024-05-01"})
+    frame.assign(last=histories.age - histories.until_last).to_csv(tmp_path / "rows.csv", index=False)
+    options = ("--label", "y", "--time", "at", "--horizon", 30, "--json", "--purchases")
+    result = run(tmp_path / "rows.csv", tmp_path / "rows.csv", *options, "n, last, first")
+    assert "bg_nbd" in [one["name"] for one in json.loads(result.stdout)["candidates"]]
+    result = run(tmp_path / "rows.csv", tmp_path / "rows.csv", *options, "n,last")
+    assert result.exit_code == 2
+    assert "expected three columns: COUNT,LAST,FIRST" in " ".join(result.output.replace("│", " ").split())
 
 
 def test_a_wrong_column_is_a_data_error(tmp_path: Path) -> None:

@@ -131,6 +131,19 @@ def test_kinds_of_columns(tmp_path: Path) -> None:
     assert train.frame.loc[1, ["money", "kind", "nothing", "signed_on"]].isna().all()
 
 
+BOUGHT = {"y": [0, 1], "at": ["2024-01-11", "2024-01-12"], "orders": [1, 2], "last": [9.0, 2.0], "first": [9.0, 8.0]}
+
+
+def test_a_purchase_history_may_be_numbers_or_dates_and_stays_a_feature(tmp_path: Path) -> None:
+    frame = {**BOUGHT, "first": [date(2024, 1, 2), date(2024, 1, 4)]}
+    history = ["orders", "last", "first"]
+    paths = write_frames(tmp_path, frame)
+    for rows in read_flat_frames(*paths, label="y", time="at", horizon=9, purchases=history):
+        roles = {"purchase_count": "orders", "last_purchase_days": "last", "first_purchase_days": "first"}
+        assert (rows.roles, rows.frame["first"].tolist()) == (roles, [9.0, 8.0])
+    assert read_flat_frames(*paths, label="y", time="at", horizon=9)[0].roles == {}  # nothing is guessed from names
+
+
 def test_a_date_without_a_time_to_relate_it_to_is_left_out(tmp_path: Path) -> None:
     frame = {"y": [0, 1], "orders": [1, 2], "signed_on": [date(2024, 1, 1), date(2024, 1, 2)]}
     train, _ = read_flat_frames(*write_frames(tmp_path, frame), label="y")
@@ -168,6 +181,25 @@ BAD = {
     "time in words": ({"y": [0, 1], "at": ["a", "b"], "x": [1, 2]}, None, {"time": "at"}, "neither dates nor integers"),
     "time as a fraction": ({"y": [0, 1], "at": [0.5, 1.5], "x": [1, 2]}, None, {"time": "at"}, "expected dates or int"),
     "time unknown": ({"y": [0, 1], "at": ["2024-01-01", None], "x": [1, 2]}, None, {"time": "at"}, "null in 1 rows"),
+    "purchases without dates": (
+        GOOD,
+        GOOD,
+        {"horizon": 9, "purchases": ["orders"] * 3},
+        "needs a time column of dates",
+    ),
+    "purchases without a horizon": (BOUGHT, BOUGHT, {"time": "at", "purchases": ["orders"] * 3}, "horizon in days"),
+    "purchases misspelt": (
+        BOUGHT,
+        BOUGHT,
+        {"time": "at", "horizon": 9, "purchases": ["order", "last", "first"]},
+        "purchase column 'order' is missing. Did you mean 'orders'?",
+    ),
+    "purchases in words": (
+        {**BOUGHT, "last": ["long", "ago"]},
+        {**BOUGHT, "last": ["long", "ago"]},
+        {"time": "at", "horizon": 9, "purchases": ["orders", "last", "first"]},
+        "purchase column 'last' holds text, expected a number",
+    ),
     "horizon below zero": (GOOD, GOOD, {"horizon": -1}, "The horizon is -1, expected 0 or more"),
 }
 

@@ -48,6 +48,18 @@ def _print_table(document: dict[str, Any]) -> None:
         answer.print(f"Note: {note}")
 
 
+def _split_purchases(columns: str | None) -> list[str]:
+    """Return the three columns that `--purchases` names."""
+    if columns is None:
+        return []
+    names = [name.strip() for name in columns.split(",")]
+    if len(names) != 3 or not all(names):
+        raise typer.BadParameter(
+            f"--purchases names {columns!r}, expected three columns: COUNT,LAST,FIRST. List all three, with commas."
+        )
+    return names
+
+
 def evaluate(
     train: Annotated[Path, typer.Argument(help="Training frame, Parquet or CSV.")],
     test: Annotated[Path, typer.Argument(help="Test frame with the same columns.")],
@@ -55,13 +67,22 @@ def evaluate(
     time: Annotated[str | None, typer.Option("--time", help="Column of dates or integers; never a feature.")] = None,
     horizon: Annotated[int, typer.Option("--horizon", help="Days for dates, rows for integers.")] = 0,
     group: Annotated[str | None, typer.Option("--group", help="Customer of each row; never a feature.")] = None,
+    purchases: Annotated[
+        str | None,
+        typer.Option(
+            "--purchases",
+            metavar="COUNT,LAST,FIRST",
+            help="Where label 1 is no purchase within the horizon: columns of the number of purchases so far, the "
+            "days since the last and those since the first.",
+        ),
+    ] = None,
     as_json: JsonOption = False,
 ) -> None:
     """Compare candidates on a flat training frame, choose one, and measure it on a test frame."""
     from models.flat_frames import read_flat_frames
     from models.recipe import evaluate as run_recipe
 
-    rows, unseen = read_flat_frames(train, test, label, time, group, horizon)
+    rows, unseen = read_flat_frames(train, test, label, time, group, horizon, _split_purchases(purchases))
     with progress.status(f"Comparing candidates on {len(rows):,} rows x {rows.frame.shape[1]} features"):
         document = run_recipe(rows, unseen).to_json()
     if as_json:
