@@ -18,6 +18,7 @@ from models.metrics import measure
 from models.predict import Floats, keep_direction, to_probability
 from models.recipe import Evaluation, FittedModel, RecipeSettings, evaluate, refit
 from models.split import split_test
+from models.time_to_event import measure_time_to_event
 from models.training_set import TrainingSet
 
 DEFAULTS = RecipeSettings()
@@ -86,6 +87,13 @@ class Horizons:
     def to_json(self, settings: RecipeSettings = DEFAULTS) -> dict[str, Any]:
         """Return DOC of each further horizon, and as `coherent` the figures of what is written: after clipping."""
         return {str(days): self._describe(days, settings) for days in self.further}
+
+    def measure_times(self, settings: RecipeSettings = DEFAULTS) -> dict[str, Any]:
+        """Return how well the days to the event are told on the block: see `models.time_to_event`."""
+        group = self.block.group
+        return measure_time_to_event(
+            self.log_odds, self.labels, self.direction, group, settings.resamples, settings.seed
+        )
 
     def _describe(self, days: int, settings: RecipeSettings) -> dict[str, Any]:
         there = ~np.isnan(self.labels[days])

@@ -180,7 +180,7 @@ def measure_time_to_event(
     return {
         "rows": int(known.sum()),
         "concordance": concordance(interval, expected),
-        "interval": [float(bound) for bound in np.quantile(found, [0.025, 0.975])] if found else None,
+        "interval": {"concordance": [float(one) for one in np.quantile(found, [0.025, 0.975])]} if found else {},
         "by_horizon": [_check_horizon(day, said, happened[day], direction) for day in days],
         "without_median": float(np.isnan(median).mean()),
         "longest_days": days[-1],

@@ -2,8 +2,11 @@
 
 import pandas as pd
 
+from models.errors import BundleError
 from models.predict import Bundle, to_probability
+from models.time_to_event import days_to_event
 from pipeline.config import Config
+from pipeline.config_schema import Target
 
 _PRIMARY_ONLY = {
     **dict.fromkeys(
@@ -14,24 +17,62 @@ _PRIMARY_ONLY = {
 }
 
 
-def further_rows(bundle: Bundle | None, frame: pd.DataFrame, primary: pd.DataFrame) -> list[pd.DataFrame]:
-    """Rows of the further horizons of a model, one frame for each; none if it has one horizon.
+def check_horizons(name: str, bundle: Bundle, target: Target) -> str | None:
+    """Compare the horizons of a model with those of the config.
+
+    Returns
+    -------
+    str or None
+        What to say where further horizons were not trained yet, and the scores do without them.
+
+    Raises
+    ------
+    BundleError
+        If the primary horizon is another one.
+
+    """
+    trained, asked = bundle.manifest.get("horizon"), target.horizons_days[0]
+    if trained not in (None, asked):
+        raise BundleError(
+            f"Target '{name}': the live model was trained for {trained} days and targets.{name}.horizons_days begins "
+            f"with {asked}. Train again, or put {trained} first."
+        )
+    missing = [str(days) for days in target.horizons_days[1:] if days not in bundle.horizons]
+    if not missing:
+        return None
+    return f"{name}: the live model has no horizon of {', '.join(missing)} days. Train again to score it."
+
+
+def with_horizons(
+    target: Target, bundle: Bundle | None, frame: pd.DataFrame, primary: pd.DataFrame
+) -> list[pd.DataFrame]:
+    """Scores of all horizons that the config asks for and the model has, one frame for each.
 
     Parameters
     ----------
+    target : Target
+        Of the config.
     bundle : Bundle or None
     frame : DataFrame
         Features of the scored rows.
     primary : DataFrame
-        Their scores for the primary horizon, which stay as they are.
+        Their scores for the primary horizon, to which `days_to_event` is added where it is asked for.
 
     """
-    if bundle is None or not bundle.horizons:
-        return []
+    further = [] if bundle is None else [days for days in target.horizons_days[1:] if days in bundle.horizons]
+    if bundle is None or not further:
+        return [primary]
     said = bundle.log_odds_by_horizon(frame, primary["log_odds"].to_numpy())
+    if target.time_to_event:
+        primary = primary.assign(days_to_event=days_to_event(said, int(bundle.manifest["horizons"]["direction"])))
     return [
-        primary.assign(**_PRIMARY_ONLY, horizon_days=days, log_odds=said[days], probability=to_probability(said[days]))
-        for days in sorted(bundle.horizons)
+        primary,
+        *(
+            primary.assign(
+                **_PRIMARY_ONLY, horizon_days=days, log_odds=said[days], probability=to_probability(said[days])
+            )
+            for days in sorted(further)
+        ),
     ]
 
 

@@ -1,6 +1,7 @@
 """Several horizons of one target: a training set and a model for each, beside those of the primary one."""
 
 from dataclasses import replace
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -43,6 +44,7 @@ def make_horizon_sets(config: Config, tables: CrmTables, name: str, primary: Tra
 
     """
     spine = build_spine(tables, make_target(config, name), make_spine_plan(config, name))
+    spine = spine[spine["as_of"] >= pd.Timestamp(np.asarray(primary.time).min())]  # rows may be of a window
     sets = {primary.horizon: primary}
     for days in config.targets[name].horizons_days[1:]:
         labels = label_rows(tables, spine, replace(make_target(config, name), horizon_days=days))
@@ -88,3 +90,9 @@ def train_horizons(config: Config, tables: CrmTables, name: str, sets: dict[int,
     pinned = None if section.test_as_of is None else local_midnight(section.test_as_of, tables.time_zone)
     direction = make_target(config, name).direction
     return evaluate_horizons(sets, section.horizons_days[0], direction, pinned, RecipeSettings(seed=config.seed))
+
+
+def describe_horizons(config: Config, name: str, horizons: Horizons) -> dict[str, Any]:
+    """Parts of a target's document that further horizons add: their figures, and those of the time to the event."""
+    document: dict[str, Any] = {"horizons": horizons.to_json()}
+    return {**document, "time_to_event": horizons.measure_times()} if config.targets[name].time_to_event else document

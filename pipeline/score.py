@@ -16,17 +16,18 @@ from features.errors import DataError
 from features.plan import feature_names
 from features.spine import build_scoring_spine
 from features.tables import CrmTables
-from models.predict import Bundle, load_bundle, to_probability
+from models.predict import Bundle, load_bundle
 from models.reasons import make_reasons
 from models.scorecard import Scorecard, load_scorecard
 from pipeline import __version__
 from pipeline.config import Config
-from pipeline.contract import check_contract, unseen_shares
+from pipeline.contract import check_contract
 from pipeline.deployment import features_of, load_catalog, load_extract, make_target
 from pipeline.errors import ConfigError
 from pipeline.forgotten_scores import without_forgotten
-from pipeline.horizon_scores import further_rows
+from pipeline.horizon_scores import with_horizons
 from pipeline.ledger import SCORE_COLUMNS, Ledger
+from pipeline.model_values import model_values
 from pipeline.registry import Champion, read_champion
 
 UNFILLED: Mapping[str, float] = dict.fromkeys(
@@ -115,8 +116,7 @@ def _load_judge(config: Config, ledger: Ledger, known_features: Collection[str],
     champion = read_champion(config, name)
     if champion is not None:
         return _Judge(champion, load_bundle(champion.folder, champion.bundle_sha256), card)
-    decisions = ledger.decisions(name)
-    if not decisions or decisions[0].outcome != "no_signal":
+    if not any(one.outcome == "no_signal" for one in ledger.decisions(name)):
         raise ConfigError(f"Target '{name}' has no champion model. Run `leadsieve train` first.")
     if card is None:
         raise ConfigError(
@@ -157,8 +157,8 @@ def _score_all(config: Config, tables: CrmTables, judges: Mapping[str, _Judge], 
             stored = _store(folder, name, built.frame, judge.card)
             rows = built.frame[["entity_id", "as_of"]].assign(target=name, horizon_days=target.horizon_days)
             model = _ask_model(judge, built, stored if config.engine == "spark" else None)
-            scored.append(rows.assign(**UNFILLED).assign(**model, **_ask_card(judge.card, built.frame)))
-            scored += further_rows(judge.bundle, built.frame, scored[-1])
+            primary = rows.assign(**UNFILLED).assign(**model, **_ask_card(judge.card, built.frame))
+            scored += with_horizons(config.targets[name], judge.bundle, built.frame, primary)
     if not scored:
         raise DataError(
             f"At {tables.data_end:%Y-%m-%d %H:%M:%S} nobody is eligible for {', '.join(judges)}: no open deal, no "
@@ -191,15 +191,10 @@ def _ask_model(judge: _Judge, built: FeatureFrame, stored: Path | None = None) -
         contributions = judge.bundle.contributions(built.frame)[1]
     infos = {**judge.bundle.reason_words, **{info.name: info for info in built.infos}}
     reasons = make_reasons(built.frame, contributions, log_odds, judge.bundle.reason_names, infos)
-    low, high = judge.bundle.interval(log_odds)
     return {
-        "probability": to_probability(log_odds),
-        "probability_low": low,
-        "probability_high": high,
-        "log_odds": log_odds,
+        **model_values(judge.bundle, built.frame, log_odds),
         "model_version": str(judge.champion.version),
         "bundle_sha256": judge.champion.bundle_sha256,
-        "unseen_share": unseen_shares(judge.bundle, built.frame),
         "reasons": [json.dumps(row, ensure_ascii=False) for row in reasons],
     }
 

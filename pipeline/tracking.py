@@ -43,6 +43,7 @@ def flat_metrics(evaluation: Mapping[str, Any]) -> dict[str, float]:
     blocks += [(f"candidate_{block['name']}", block) for block in evaluation.get("candidates") or []]
     for days, block in (evaluation.get("horizons") or {}).items():
         blocks += [(f"horizon_{days}_{name}", block[name]) for name in ("test", "coherent")]
+    blocks += [("time_to_event", evaluation["time_to_event"])] if evaluation.get("time_to_event") else []
     for prefix, block in blocks:
         figures |= {f"{prefix}_{name}": value for name, value in block.items() if name not in ("name", "interval")}
         for name, bounds in (block.get("interval") or {}).items():

@@ -25,7 +25,7 @@ from pipeline import __version__
 from pipeline.aliases import read_registered
 from pipeline.config import Config
 from pipeline.deployment import features_of, load_catalog, make_spine_plan, make_target
-from pipeline.horizons import make_horizon_sets, train_horizons
+from pipeline.horizons import describe_horizons, make_horizon_sets, train_horizons
 from pipeline.labelling import label_rows
 from pipeline.ledger import Ledger
 from pipeline.plots import Subject, draw_all
@@ -75,36 +75,32 @@ def make_training_set(config: Config, tables: CrmTables, name: str) -> TrainingS
         If nobody is eligible, no label is ripe, or all labels are equal.
 
     """
-    return as_training_set(config, tables, name, find_ripe_rows(config, tables, name))
+    labelled = label_spine(config, tables, name)
+    return as_training_set(config, tables, name, build_ripe_rows(config, tables, name, labelled))
 
 
 @dataclass(frozen=True)
 class RipeRows:
-    """Snapshots of a target whose labels are ripe, with every feature: what an older model may ask for, too.
-
-    `labels` are those of all snapshots, ripe or not: entity_id, as_of, label, settled_at.
-    """
+    """Snapshots of a target whose labels are ripe, with every feature: what an older model may ask for, too."""
 
     spine: pd.DataFrame
     label: NDArray[np.float64]
     built: FeatureFrame
-    labels: pd.DataFrame
 
 
-def find_labels(config: Config, tables: CrmTables, name: str) -> tuple[pd.DataFrame, pd.DataFrame]:
-    """Return the training spine of a target, and its labels in the same order; DataError if all are censored."""
+def label_spine(config: Config, tables: CrmTables, name: str) -> pd.DataFrame:
+    """Return the training spine of a target with label and settled_at; DataError if all labels are censored."""
     target = make_target(config, name)
     spine = build_spine(tables, target, make_spine_plan(config, name))
-    return spine, label_rows(tables, spine, target)
+    labels = label_rows(tables, spine, target)
+    return spine.assign(label=labels["label"].to_numpy(), settled_at=labels["settled_at"].to_numpy())
 
 
-def find_ripe_rows(config: Config, tables: CrmTables, name: str) -> RipeRows:
-    """Features and labels of the snapshots of a target whose labels are ripe."""
-    spine, labels = find_labels(config, tables, name)
-    ripe = labels["label"].notna().to_numpy()
-    kept = spine[ripe].reset_index(drop=True)
-    label = labels["label"].to_numpy(dtype=np.float64)[ripe]
-    return RipeRows(kept, label, features_of(config, tables, name, kept), labels)
+def build_ripe_rows(config: Config, tables: CrmTables, name: str, labelled: pd.DataFrame) -> RipeRows:
+    """Build the features of the snapshots whose labels are ripe."""
+    ripe = labelled[labelled["label"].notna()].reset_index(drop=True)
+    spine = ripe.drop(columns=["label", "settled_at"])
+    return RipeRows(spine, ripe["label"].to_numpy(dtype=np.float64), features_of(config, tables, name, spine))
 
 
 def as_training_set(config: Config, tables: CrmTables, name: str, ripe: RipeRows) -> TrainingSet:
@@ -175,6 +171,8 @@ def _describe(config: Config, tables: CrmTables, target: Target, built: FeatureF
 def train_target(config: Config, tables: CrmTables, name: str, ledger: Ledger, config_path: Path) -> Training:
     """Build the training set, choose and fit a model, and make it champion unless nothing beats the base rate.
 
+    Nothing asks whether it is better than the one that was live: that is what `retrain_target` does.
+
     The figures are those of the model fitted without the test block; what is registered is the same
     choice refitted on all ripe rows with frozen settings. What was decided goes into the ledger.
     """
@@ -188,6 +186,7 @@ def train_target(config: Config, tables: CrmTables, name: str, ledger: Ledger, c
     if evaluation.selected == "base_rate":
         ledger.record_decision("train", name, "no_signal", figures)
         return Training(name, evaluation, document, None, None)
+    figures["replaced"] = read_registered(config, name).champion
     refitted = refit_choice(config, tables, name, rows, test, evaluation)
     version, sha256 = register_model(config, name, rows, refitted, config_path)
     set_champion(config, name, version)
@@ -214,7 +213,7 @@ def refit_choice(
     if len(config.targets[name].horizons_days) > 1:
         sets = make_horizon_sets(config, tables, name, rows)
         horizons = train_horizons(config, tables, name, sets)
-        further, document = horizons.refit(sets), {**document, "horizons": horizons.to_json()}
+        further, document = horizons.refit(sets), {**document, **describe_horizons(config, name, horizons)}
     return Refitted(evaluation, test, fitted, further, document)
 
 

@@ -110,7 +110,7 @@ def test_true_probabilities_of_exponential_waits_are_found_right(direction: int)
     assert figures["rows"] == 19_900
     assert figures["without_median"] == pytest.approx(1 - is_known.mean(), abs=0.005)
     assert figures["longest_days"] == 180
-    low, high = figures["interval"]
+    low, high = figures["interval"]["concordance"]
     assert 0.7 < low < figures["concordance"] < high < 0.85
     for one in figures["by_horizon"]:
         assert one["probability"] == pytest.approx(one["share"], abs=0.01)
@@ -129,7 +129,7 @@ def test_a_hazard_that_is_not_constant_shows_at_inner_horizons() -> None:
     middle = figures["by_horizon"][1]
     assert middle["share"] == 0.6
     assert middle["interpolated"] == pytest.approx(1 - 0.7 * (0.4 / 0.7) ** (25 / 85), abs=1e-9)  # 0.41
-    assert figures["interval"] is None
+    assert figures["interval"] == {}
 
 
 def test_cumulative_hazards_begin_at_zero_and_never_fall() -> None:
