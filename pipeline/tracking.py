@@ -158,6 +158,7 @@ def log_training(
     input_example: pd.DataFrame,
     config_path: Path | None = None,
     evidence: Evidence | None = None,
+    report: Path | None = None,
 ) -> int:
     """Write one training to MLflow and register its model as the newest version, the challenger.
 
@@ -182,6 +183,8 @@ def log_training(
         The config file, kept as it is; without it the config is written out again.
     evidence : Evidence, optional
         Of a retraining: why it took place, how the gate decided and on what.
+    report : Path, optional
+        The page of the evaluation, kept as `report.html`.
 
     Returns
     -------
@@ -208,6 +211,8 @@ def log_training(
                 mlflow.set_tags(dict(evidence.tags))
                 mlflow.log_metrics(dict(evidence.metrics))
                 mlflow.log_dict(dict(evidence.document), "gate.json")
+            if report is not None:
+                mlflow.log_text(report.read_text(encoding="utf-8"), "report.html")
             logged = _log_model(mlflow, bundle, example)
             mlflow.log_metrics(flat_metrics(evaluation), model_id=logged.model_id)
             tags = {BUNDLE_TAG: bundle.name, "target": target, "selected": str(evaluation.get("selected"))}

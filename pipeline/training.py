@@ -28,15 +28,10 @@ from pipeline.deployment import features_of, load_catalog, make_spine_plan, make
 from pipeline.horizons import describe_horizons, make_horizon_sets, train_horizons
 from pipeline.labelling import label_rows
 from pipeline.ledger import Ledger
-from pipeline.plots import Subject, draw_all
+from pipeline.plots import draw_all
 from pipeline.registry import set_champion
 from pipeline.tracking import Evidence, log_training
-
-_SUBJECTS = {
-    "conversion": Subject("open deals of the test block", "deals", "deals won within the horizon"),
-    "churn": Subject("customers of the test block", "customers", "customers who left within the horizon"),
-}
-
+from pipeline.training_report import make_subject, write_training_report
 
 SEASONS_DAYS = 730
 """Days that training rows must span for features of the calendar to be used."""
@@ -181,6 +176,7 @@ def train_target(config: Config, tables: CrmTables, name: str, ledger: Ledger, c
     pinned = config.targets[name].test_as_of
     train, test = split_test(rows, None if pinned is None else local_midnight(pinned, tables.time_zone))
     evaluation = evaluate(train, test, RecipeSettings(seed=config.seed))
+    report = write_training_report(config, tables, name, evaluation, train, test)
     document = evaluation.to_json()
     figures = {"selected": evaluation.selected, "test": document["test"], "data_end": tables.data_end.isoformat()}
     if evaluation.selected == "base_rate":
@@ -188,7 +184,7 @@ def train_target(config: Config, tables: CrmTables, name: str, ledger: Ledger, c
         return Training(name, evaluation, document, None, None)
     figures["replaced"] = read_registered(config, name).champion
     refitted = refit_choice(config, tables, name, rows, test, evaluation)
-    version, sha256 = register_model(config, name, rows, refitted, config_path)
+    version, sha256 = register_model(config, name, rows, refitted, config_path, report=report)
     set_champion(config, name, version)
     ledger.record_decision("train", name, "champion", {**figures, "version": version, "bundle_sha256": sha256})
     return Training(name, evaluation, refitted.document, version, sha256)
@@ -224,6 +220,7 @@ def register_model(
     refitted: Refitted,
     config_path: Path,
     evidence: Evidence | None = None,
+    report: Path | None = None,
 ) -> tuple[int, str]:
     """Save a refitted model and register it as the challenger; its version and the hash of its bundle."""
     evaluation = refitted.evaluation
@@ -241,9 +238,9 @@ def register_model(
             evaluation.test_label,
             evaluation.test_probability,
             evaluation.fitted.importances(refitted.test.frame),
-            _SUBJECTS[config.targets[name].kind],
+            make_subject(config, name),
         )
         version = log_training(
-            config, name, refitted.document, pictures, bundle, facts, rows.frame, config_path, evidence
+            config, name, refitted.document, pictures, bundle, facts, rows.frame, config_path, evidence, report
         )
     return version, sha256
