@@ -69,7 +69,8 @@ def recommend(summary: Summary, currency: str = "EUR", gate: bool | None = None)
             f"No recommendation: it would rest on {_history(summary)}, and at least {MIN_PERIODS} periods and "
             f"{MIN_OF_EACH_CLASS} rows of each label are needed. Replay a longer history.",
         )
-    open_to = [at for at, one in enumerate(summary.accounts) if _may_be(one, gate)]
+    every = range(len(summary.accounts))
+    open_to = [at for at in every if _may_be(summary.accounts[at], gate)] or list(every)
     best = min((summary.accounts[at] for at in open_to), key=lambda account: account.overall.log_loss)
     near = _within_noise(summary, open_to, best)
     costs = [(summary.accounts[at].played.trainings, summary.accounts[at].overall.log_loss, at) for at in near]

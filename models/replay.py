@@ -24,7 +24,7 @@ from models.policy import (
     Policy,
     Replay,
 )
-from models.split import CLOCK_CHANGE
+from models.split import CLOCK_CHANGE, split_test
 from models.training_set import TrainingSet
 
 Floats = NDArray[np.float64]
@@ -130,7 +130,9 @@ def _teach_nothing(rows: TrainingSet) -> None:
 
 
 def default_start(rows: TrainingSet, settle: int = 0) -> Any:
-    """First time at which a third of the rows lies behind and 200 rows were ripe, 20 of each label.
+    """First time at which a third of the rows lies behind and a model could be chosen on what was ripe.
+
+    That takes 200 ripe rows, 20 of each label, and a newest block of them to test on.
 
     Returns
     -------
@@ -149,12 +151,23 @@ def default_start(rows: TrainingSet, settle: int = 0) -> Any:
             continue
         _, high = past.ripe(moment, None)
         ones = past.rows.label[:high].sum()
-        if high >= START_ROWS and min(ones, high - ones) >= START_OF_EACH_CLASS:
+        enough = high >= START_ROWS and min(ones, high - ones) >= START_OF_EACH_CLASS
+        if enough and _can_split(past.rows.take(np.arange(high))):
             return past.tell(moment)
     raise DataError(
-        f"There is no time at which {START_ROWS} ripe rows, {START_OF_EACH_CLASS} of each label, lie behind and rows "
-        f"to score ahead, among {len(rows):,} rows with a horizon of {rows.horizon}. Replay a longer history."
+        f"There is no time at which {START_ROWS} ripe rows, {START_OF_EACH_CLASS} of each label, lie behind, enough to "
+        f"train and test on, and rows to score ahead, among {len(rows):,} rows with a horizon of {rows.horizon}. "
+        "Replay a longer history."
     )
+
+
+def _can_split(rows: TrainingSet) -> bool:
+    """Whether a block to test on can be split off and rows to train on are left."""
+    try:
+        train, test = split_test(rows)
+    except DataError:
+        return False
+    return all(0 < one.label.sum() < len(one) for one in (train, test))
 
 
 def ripe_before(rows: TrainingSet, start: Any, settle: int = 0) -> TrainingSet:
