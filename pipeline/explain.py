@@ -3,7 +3,7 @@
 import difflib
 import json
 import math
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
@@ -76,11 +76,14 @@ class Explanation:
         named = ("entity_id", "target", "horizon_days", "as_of", "run_id")
         judges = ("model_version", "bundle_sha256", "card", "card_version", "unseen_share")
         return {
-            **{name: row[name] for name in named},
-            "score": {name: row[name] for name in (*MODEL_VALUES, *CARD_VALUES)},
+            **_values(row, named),
+            "score": _values(row, (*MODEL_VALUES, *CARD_VALUES)),
+            "horizons": [
+                {"horizon_days": one["horizon_days"], **_values(one, MODEL_VALUES)} for one in self.past.further
+            ],
             "recomputed": again,
             "is_equal": not self.past.differences() and not self.past.missing,
-            **{name: row[name] for name in judges},
+            **_values(row, judges),
             "contributions": [dict(reason) for reason in self.contributions],
             "points": self.past.card_points(),
             "change": self._change(),
@@ -92,7 +95,7 @@ class Explanation:
         if self.previous is None:
             return None
         named = ("run_id", "as_of", *MODEL_VALUES, *CARD_VALUES, "model_version", "card_version")
-        document: dict[str, Any] = {"previous": {name: self.previous[name] for name in named}}
+        document: dict[str, Any] = {"previous": _values(self.previous, named)}
         if self.split is None:
             return {**document, "log_odds": None, "parts": None, "features": []}
         moves = [
@@ -100,6 +103,10 @@ class Explanation:
             for one in self.split.moves
         ]
         return {**document, "log_odds": self.split.log_odds, "parts": dict(self.split.parts), "features": moves}
+
+
+def _values(row: Mapping[str, Any], names: Iterable[str]) -> dict[str, Any]:
+    return {name: row[name] for name in names}
 
 
 def explain(
@@ -132,8 +139,8 @@ def explain(
         If the entity has scores of several targets.
 
     """
-    scores = _find_scores(config, ledger, entity_id, until, target)
-    past = load_past_score(config, scores[-1])
+    scores, further = _find_scores(config, ledger, entity_id, until, target)
+    past = load_past_score(config, scores[-1], further)
     notes: list[str] = [past.missing] if past.missing else []
     previous = scores[-2] if len(scores) > 1 else None
     split = _split(config, past, previous, notes) if previous else None
@@ -142,8 +149,8 @@ def explain(
 
 def _find_scores(
     config: Config, ledger: Ledger, entity_id: str, until: datetime | None, target: str | None
-) -> list[dict[str, Any]]:
-    """Scores of an entity for the primary horizon of one target, in the order in which they were made."""
+) -> tuple[list[dict[str, Any]], tuple[dict[str, Any], ...]]:
+    """Scores of an entity for the primary horizon of one target as they were made, and the last ones for others."""
     found = ledger.entity_scores(entity_id, target)
     if found.empty:
         raise _unknown(config, ledger, entity_id, target)
@@ -163,7 +170,10 @@ def _find_scores(
     found = found.assign(began=began).sort_values(["as_of", "began"], kind="stable").drop(columns="began")
     newest = runs[found["run_id"].iloc[-1]]
     horizon = _primary_horizon(newest.config_text if newest else "", targets[0], int(found["horizon_days"].iloc[-1]))
-    return [plain_row(row) for _, row in found[found["horizon_days"] == horizon].iterrows()]
+    is_primary = found["horizon_days"] == horizon
+    others = found[~is_primary & (found["run_id"] == found["run_id"].iloc[-1])]
+    primary, further = ([plain_row(row) for _, row in rows.iterrows()] for rows in (found[is_primary], others))
+    return primary, tuple(further)
 
 
 def _primary_horizon(config_text: str, target: str, otherwise: int) -> int:

@@ -12,11 +12,13 @@ import pandas as pd
 
 from features.errors import DataError
 from models.errors import BundleError
-from models.predict import Bundle, load_bundle, to_probability
+from models.predict import Bundle, load_bundle
 from models.scorecard import Scorecard, ScorecardError, load_scorecard
+from models.time_to_event import days_to_event
 from pipeline.config import Config
+from pipeline.model_values import model_values
 
-MODEL_VALUES = ("log_odds", "probability")
+MODEL_VALUES = ("log_odds", "probability", "probability_low", "probability_high", "value", "days_to_event")
 CARD_VALUES = ("points", "grade", "coverage")
 
 
@@ -36,6 +38,8 @@ class PastScore:
         The very card.
     missing : str or None
         One sentence if the card is gone.
+    further : tuple of mapping
+        Rows of the ledger that the same model gave for its further horizons.
 
     """
 
@@ -44,16 +48,29 @@ class PastScore:
     bundle: Bundle | None
     card: Scorecard | None
     missing: str | None = None
+    further: tuple[Mapping[str, Any], ...] = ()
 
     def recompute(self) -> dict[str, Any]:
         """Model and card asked again: the values that are in the ledger."""
         values: dict[str, Any] = {}
         if self.bundle is not None:
-            log_odds = self.bundle.log_odds(self.features)
-            values |= {"log_odds": float(log_odds[0]), "probability": float(to_probability(log_odds)[0])}
+            values |= self._ask_model(self.bundle)
         if self.card is not None:
             points = self.card.score(self.features)
             values |= {name: points[name].tolist()[0] for name in CARD_VALUES}
+        return values
+
+    def _ask_model(self, bundle: Bundle) -> dict[str, Any]:
+        said = model_values(bundle, self.features)
+        values = {name: column.tolist()[0] for name, column in said.items() if self.row[name] is not None}
+        if self.further or self.row["days_to_event"] is not None:
+            by_horizon = bundle.log_odds_by_horizon(self.features, said["log_odds"])
+            for other in self.further:
+                days = int(other["horizon_days"])
+                values[f"log_odds_{days}d"] = float(by_horizon[days][0]) if days in by_horizon else None
+            if self.row["days_to_event"] is not None:
+                direction = int(bundle.manifest["horizons"]["direction"])
+                values["days_to_event"] = float(days_to_event(by_horizon, direction)[0])
         return values
 
     def card_points(self) -> dict[str, float]:
@@ -65,10 +82,11 @@ class PastScore:
 
     def differences(self) -> list[str]:
         """Phrases for values that do not come out as they are in the ledger, in any bit."""
+        written = dict(self.row) | {f"log_odds_{one['horizon_days']}d": one["log_odds"] for one in self.further}
         return [
-            f"{name} is {value!r}, in the ledger {self.row[name]!r}"
+            f"{name} is {value!r}, in the ledger {written[name]!r}"
             for name, value in self.recompute().items()
-            if value != self.row[name]
+            if value != written[name]
         ]
 
 
@@ -85,7 +103,7 @@ def plain_row(row: "pd.Series[Any]") -> dict[str, Any]:
     }
 
 
-def load_past_score(config: Config, row: Mapping[str, Any]) -> PastScore:
+def load_past_score(config: Config, row: Mapping[str, Any], further: tuple[Mapping[str, Any], ...] = ()) -> PastScore:
     """Load what a score in the ledger was made of.
 
     Parameters
@@ -93,6 +111,8 @@ def load_past_score(config: Config, row: Mapping[str, Any]) -> PastScore:
     config : Config
     row : mapping
         See `plain_row`.
+    further : tuple of mapping
+        Rows of the same run, target and entity for further horizons.
 
     Raises
     ------
@@ -106,7 +126,7 @@ def load_past_score(config: Config, row: Mapping[str, Any]) -> PastScore:
     sha256 = row["bundle_sha256"]
     bundle = _load_bundle(config, row) if sha256 else None
     card, missing = _load_card(config, row) if row["card"] else (None, None)
-    return PastScore(row, features, bundle, card, missing)
+    return PastScore(row, features, bundle, card, missing, further)
 
 
 def describe_score(row: Mapping[str, Any]) -> str:
