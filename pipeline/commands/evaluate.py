@@ -1,13 +1,18 @@
 """`leadsieve evaluate`: the recipe of `train` on ready-made flat frames."""
 
 from pathlib import Path
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 from rich.table import Table
 
 from pipeline.commands.options import JsonOption, answer, print_json, progress
 from pipeline.commands.train import print_honesty
+
+if TYPE_CHECKING:
+    from models.recipe import Evaluation
+    from models.training_set import TrainingSet
+    from pipeline.config_schema import Profit
 
 COLUMNS = {
     "auc": "AUC",
@@ -76,16 +81,66 @@ def evaluate(
             "days since the last and those since the first.",
         ),
     ] = None,
+    html: Annotated[Path | None, typer.Option("--html", help="Write the report as a page into this file.")] = None,
+    value_per_event: Annotated[
+        float | None, typer.Option("--value-per-event", help="For the report: what contacting an event brings.")
+    ] = None,
+    cost_per_contact: Annotated[
+        float | None, typer.Option("--cost-per-contact", help="For the report: what contacting any row costs.")
+    ] = None,
     as_json: JsonOption = False,
 ) -> None:
     """Compare candidates on a flat training frame, choose one, and measure it on a test frame."""
     from models.flat_frames import read_flat_frames
     from models.recipe import evaluate as run_recipe
 
+    profit = _read_profit(value_per_event, cost_per_contact, html)
+
     rows, unseen = read_flat_frames(train, test, label, time, group, horizon, _split_purchases(purchases))
     with progress.status(f"Comparing candidates on {len(rows):,} rows x {rows.frame.shape[1]} features"):
-        document = run_recipe(rows, unseen).to_json()
+        evaluation = run_recipe(rows, unseen)
+    if html is not None:
+        with progress.status("Writing the report"):
+            write_frame_report(html, evaluation, rows, unseen, train, label, profit)
     if as_json:
-        print_json(document)
-    else:
-        _print_table(document)
+        print_json(evaluation.to_json())
+        return
+    _print_table(evaluation.to_json())
+    if html is not None:
+        answer.print(f"The report is {html}.", markup=False, soft_wrap=True)
+
+
+def _read_profit(value: float | None, cost: float | None, html: Path | None) -> "Profit | None":
+    """Return what the two options say together."""
+    if value is None and cost is None:
+        return None
+    if value is None or cost is None or html is None:
+        raise typer.BadParameter(
+            "--value-per-event and --cost-per-contact make the profit curve of --html. Pass all three, or none."
+        )
+    if min(value, cost) <= 0:
+        raise typer.BadParameter(
+            f"--value-per-event is {value:g} and --cost-per-contact {cost:g}, expected both above 0. Correct them."
+        )
+    from pipeline.config_schema import Profit
+
+    return Profit(value_per_event=value, cost_per_contact=cost)
+
+
+def write_frame_report(
+    path: Path,
+    evaluation: "Evaluation",
+    rows: "TrainingSet",
+    unseen: "TrainingSet",
+    train: Path,
+    label: str,
+    profit: "Profit | None" = None,
+) -> None:
+    """Write the evaluation report of flat frames, with the audit of the training frame's features."""
+    from pipeline.audit import audit_frame
+    from pipeline.evaluation_report import Setting, write_evaluation_report
+
+    verdicts = [one for one in audit_frame(train, label, ()).columns if one.column in rows.frame.columns]
+    write_evaluation_report(
+        path, evaluation, rows, unseen, Setting(title=f"{train.name}, {label}", profit=profit, verdicts=verdicts)
+    )
