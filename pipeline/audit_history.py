@@ -46,7 +46,7 @@ def look_at_history(entities: Entities, column: str) -> Evidence:
     }
     if not changes:
         return Evidence("none", f"{column} never changed, and its history would show it", "", 0.0, figures)
-    share = f", {after / settled:.0%} of those in {entities.words[0]} {entities.name} with or after the outcome"
+    share = f", {after / max(settled, 1):.0%} of those in {entities.words[0]} {entities.name} with or after the outcome"
     late = f" and {late_fills:,} of {fills:,} first fills after it" if fills else ""
     sentence = (
         f"{column} changed {changes:,} times{share if settled else ''}{late}; features see each value only from the "
