@@ -72,6 +72,21 @@ def build_scoring_spine(tables: CrmTables, target: Target, at: datetime | None =
         return _eligible(database, target, [_at_dates(database, born, [at or tables.data_end])])
 
 
+def entity_ages(tables: CrmTables, spine: pd.DataFrame, target: Target) -> "pd.Series[float]":
+    """Days from the moment an entity became known until each `as_of`.
+
+    Returns
+    -------
+    Series of float64
+        In the order of the spine; NaN for an entity that is not in the tables any more.
+
+    """
+    with open_database(tables) as database:
+        born = database.frame(_births(database, target)).set_index("entity_id")["born_at"]
+    ages: pd.Series[float] = (spine["as_of"] - spine["entity_id"].map(born)) / pd.Timedelta(days=1)
+    return ages
+
+
 def _check_tables(tables: CrmTables, target: Target) -> None:
     for table in {target.table, target.outcome[0]}:
         if table not in tables.tables:

@@ -16,16 +16,18 @@ from features.errors import DataError
 from features.plan import feature_names
 from features.spine import build_scoring_spine
 from features.tables import CrmTables
+from features.targets import Target
 from models.predict import Bundle, load_bundle
 from models.reasons import make_reasons
 from models.scorecard import Scorecard, load_scorecard
 from pipeline import __version__
+from pipeline.ages import note_on_ages
 from pipeline.config import Config
 from pipeline.contract import check_contract
 from pipeline.deployment import features_of, load_catalog, load_extract, make_target
 from pipeline.errors import ConfigError
 from pipeline.forgotten_scores import without_forgotten
-from pipeline.horizon_scores import with_horizons
+from pipeline.horizon_scores import check_horizons, with_horizons
 from pipeline.ledger import SCORE_COLUMNS, Ledger
 from pipeline.model_values import model_values
 from pipeline.registry import Champion, read_champion
@@ -41,13 +43,14 @@ class ScoreRun:
     """A finished scoring run: where it lies and what it says.
 
     `scores` is what the ledger holds; `is_new` is False when the same extract had been scored by the
-    same models before and nothing was computed again.
+    same models before and nothing was computed again. `notes` are sentences for whoever runs it.
     """
 
     run_id: str
     folder: Path
     scores: pd.DataFrame
     is_new: bool
+    notes: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -85,20 +88,25 @@ def score(config: Config, ledger: Ledger) -> ScoreRun:
     if is_new:
         details = {"data_end": tables.data_end.isoformat(), "tables": tables.sha256}
         ledger.start_run(run_id, "score", details, config.model_dump_json(indent=1))
+        notes: list[str] = []
         try:
-            scores = _compute(config, tables, judges, folder)
+            scores = _compute(config, tables, judges, folder, notes)
         except Exception as error:
             ledger.finish_run(run_id, "failed", {"error": str(error)})
             raise
         ledger.replace_scores(run_id, scores)
-        ledger.finish_run(run_id, "done", {"rows": len(scores)})
-    return ScoreRun(run_id, folder, ledger.scores(run_id), is_new)
+        ledger.finish_run(run_id, "done", {"rows": len(scores), **({"notes": notes} if notes else {})})
+    done = ledger.find_run(run_id)
+    told = tuple(done.details.get("notes", ())) if done else ()
+    return ScoreRun(run_id, folder, ledger.scores(run_id), is_new, told)
 
 
-def _compute(config: Config, tables: CrmTables, judges: Mapping[str, _Judge], folder: Path) -> pd.DataFrame:
+def _compute(
+    config: Config, tables: CrmTables, judges: Mapping[str, _Judge], folder: Path, notes: list[str]
+) -> pd.DataFrame:
     """Score all targets and store the frames in the run's folder, which appears when it is complete."""
     part = _make_part(folder)
-    scores = _score_all(config, tables, judges, part).assign(run_id=folder.name)[list(SCORE_COLUMNS)]
+    scores = _score_all(config, tables, judges, part, notes).assign(run_id=folder.name)[list(SCORE_COLUMNS)]
     scores.to_parquet(part / "scores.parquet", index=False)
     (part / "config.json").write_text(config.model_dump_json(indent=1), encoding="utf-8")
     shutil.rmtree(folder, ignore_errors=True)
@@ -144,8 +152,10 @@ def _make_part(folder: Path) -> Path:
     return part
 
 
-def _score_all(config: Config, tables: CrmTables, judges: Mapping[str, _Judge], folder: Path) -> pd.DataFrame:
-    """Score frames of all targets, one below the other; DataError if nobody is eligible for any."""
+def _score_all(
+    config: Config, tables: CrmTables, judges: Mapping[str, _Judge], folder: Path, notes: list[str]
+) -> pd.DataFrame:
+    """Score frames of all targets, one below the other, and add notes; DataError if nobody is eligible for any."""
     scored = []
     for name, judge in judges.items():
         target = make_target(config, name)
@@ -153,6 +163,7 @@ def _score_all(config: Config, tables: CrmTables, judges: Mapping[str, _Judge], 
         if not spine.empty:
             built = features_of(config, tables, name, spine)
             if judge.bundle is not None:
+                notes += _notes(config, tables, target, judge.bundle, spine)
                 check_contract(name, judge.bundle, built, tables.currency, config.targets[name].max_unseen_share)
             stored = _store(folder, name, built.frame, judge.card)
             rows = built.frame[["entity_id", "as_of"]].assign(target=name, horizon_days=target.horizon_days)
@@ -165,6 +176,16 @@ def _score_all(config: Config, tables: CrmTables, judges: Mapping[str, _Judge], 
             "customer with a purchase in the lookback or a live subscription. Check the tables and `lookback_days`."
         )
     return pd.concat(scored, ignore_index=True)
+
+
+def _notes(config: Config, tables: CrmTables, target: Target, bundle: Bundle, spine: pd.DataFrame) -> list[str]:
+    """What to say of a target's scores: horizons that were not trained yet, ages that training never saw."""
+    trained = bundle.manifest.get("extras", {}).get("training_set", {}).get("ages_days", ())
+    said = (
+        check_horizons(target.name, bundle, config.targets[target.name]),
+        note_on_ages(tables, spine, target, trained),
+    )
+    return [sentence for sentence in said if sentence]
 
 
 def _store(folder: Path, name: str, frame: pd.DataFrame, card: Scorecard | None) -> Path:

@@ -11,6 +11,7 @@ import pandas as pd
 from numpy.typing import NDArray
 
 from features.build import FeatureFrame
+from features.group import TargetKind
 from features.groups.calendar import calendar
 from features.spine import build_spine
 from features.tables import CrmTables
@@ -21,7 +22,9 @@ from models.horizons import FurtherModels
 from models.recipe import Evaluation, FittedModel, RecipeSettings, evaluate, refit
 from models.split import split_test
 from models.training_set import TrainingSet, check_learnable, save_training_set
+from models.value import ValueEvaluation, check_revenue
 from pipeline import __version__
+from pipeline.ages import age_range
 from pipeline.aliases import read_registered
 from pipeline.config import Config
 from pipeline.deployment import features_of, load_catalog, make_spine_plan, make_target
@@ -42,7 +45,7 @@ class Training:
     """What a training of one target ended in; `version` is None when nothing was registered."""
 
     target: str
-    evaluation: Evaluation
+    evaluation: Evaluation | ValueEvaluation
     document: Mapping[str, Any]
     version: int | None
     bundle_sha256: str | None
@@ -112,26 +115,30 @@ def as_training_set(config: Config, tables: CrmTables, name: str, ripe: RipeRows
         group=kept["customer_id"].astype(object).where(kept["customer_id"].notna(), alone).to_numpy(),
         keys=kept[["entity_id", "as_of"]],
         directions=_directions(target, built),
-        manifest=_describe(config, tables, target, built),
+        manifest={**_describe(config, tables, target, built), "ages_days": age_range(tables, kept, target)},
         roles=_roles(target, built),
     )
-    check_learnable(rows, f"ripe rows of target '{name}'")
+    (check_revenue if target.kind == "value" else check_learnable)(rows, f"ripe rows of target '{name}'")
     return rows
 
 
 def _roles(target: Target, built: FeatureFrame) -> dict[str, str]:
     """Columns of the purchase history, where no purchase within the horizon is what is predicted."""
-    if target.kind != "churn" or target.outcome[0] != "orders":
+    if target.outcome[0] != "orders":
         return {}
     return {info.role: info.name for info in built.infos if info.role}
 
 
 def _directions(target: Target, built: FeatureFrame) -> dict[str, int]:
-    """Signs that features are sure of for such a target; what orders say of buyers says nothing of subscribers."""
+    """Signs that features are sure of for such a target; what orders say of buyers says nothing of subscribers.
+
+    Value has those of churn, for the part of its model that asks who buys nothing.
+    """
+    kind: TargetKind = "churn" if target.kind == "value" else target.kind
     return {
-        info.name: info.direction[target.kind]
+        info.name: info.direction[kind]
         for info in built.infos
-        if target.kind in info.direction and not (target.is_by_subscription and info.name.startswith("orders_"))
+        if kind in info.direction and not (target.is_by_subscription and info.name.startswith("orders_"))
     }
 
 
@@ -173,6 +180,10 @@ def train_target(config: Config, tables: CrmTables, name: str, ledger: Ledger, c
     """
     rows = make_training_set(config, tables, name)
     save_training_set(config.folder / "training" / name, rows)
+    if config.targets[name].kind == "value":
+        from pipeline.value_training import train_value
+
+        return train_value(config, tables, name, rows, ledger, config_path)
     pinned = config.targets[name].test_as_of
     train, test = split_test(rows, None if pinned is None else local_midnight(pinned, tables.time_zone))
     evaluation = evaluate(train, test, RecipeSettings(seed=config.seed))

@@ -34,7 +34,8 @@ def run(config: ConfigOption, as_json: JsonOption = False) -> None:
         left = {key: sum(getattr(table, key) for table in report.tables) for key in ("conflicts", "missing")}
         clock.step("write_back", len(primary_scores(settings, scored.scores)), report.records, **left)
     if as_json:
-        print_json({"run_id": scored.run_id, "data_end": extracted.data_end.isoformat(), "steps": clock.steps})
+        facts = {"run_id": scored.run_id, "data_end": extracted.data_end.isoformat(), "notes": scored.notes}
+        print_json({**facts, "steps": clock.steps})
     report.check()
 
 

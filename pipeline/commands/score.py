@@ -18,11 +18,14 @@ def score(config: ConfigOption, as_json: JsonOption = False) -> None:
     scores = primary_scores(settings, run.scores)
     counts = {name: int((scores["target"] == name).sum()) for name in settings.targets}
     if as_json:
-        print_json({"run_id": run.run_id, "folder": str(run.folder), "is_new": run.is_new, "rows": counts})
+        print_json({"run_id": run.run_id, "folder": str(run.folder), "is_new": run.is_new, "rows": counts, "notes": run.notes})
         return
     widths = (scores["probability_high"] - scores["probability_low"]).groupby(scores["target"]).mean()
     rows = ", ".join(f"{count:,} {name}" for name, count in counts.items())
     note = "" if run.is_new else " (scored before, unchanged)"
     answer.print(f"{run.run_id}: {rows} scores in {run.folder}{note}", markup=False, soft_wrap=True)
     for name, width in widths.dropna().items() if run.is_new else ():
-        answer.print(f"{name}: intervals of the probability are {width:.1%} wide on average", markup=False, soft_wrap=True)
+        sentence = f"{name}: intervals of the probability are {width:.1%} wide on average"
+        answer.print(sentence, markup=False, soft_wrap=True)
+    for sentence in run.notes:
+        answer.print(sentence, markup=False, soft_wrap=True)
