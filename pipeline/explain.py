@@ -84,6 +84,7 @@ class Explanation:
             "recomputed": again,
             "is_equal": not self.past.differences() and not self.past.missing,
             **_values(row, judges),
+            "explained": "log_value" if self.past.bundle and self.past.bundle.is_value else "log_odds",
             "contributions": [dict(reason) for reason in self.contributions],
             "points": self.past.card_points(),
             "change": self._change(),
@@ -98,8 +99,16 @@ class Explanation:
         document: dict[str, Any] = {"previous": _values(self.previous, named)}
         if self.split is None:
             return {**document, "log_odds": None, "parts": None, "features": []}
+        words = {one["feature"]: {"en": one["en"], "zh": one["zh"]} for one in self.contributions}
         moves = [
-            {"feature": one.name, "before": one.before, "after": one.after, "time": one.time, "data": one.data}
+            {
+                "feature": one.name,
+                "before": one.before,
+                "after": one.after,
+                "time": one.time,
+                "data": one.data,
+                **words.get(one.name, {"en": one.name, "zh": one.name}),
+            }
             for one in self.split.moves
         ]
         return {**document, "log_odds": self.split.log_odds, "parts": dict(self.split.parts), "features": moves}

@@ -135,7 +135,7 @@ def describe_score(row: Mapping[str, Any]) -> str:
     >>> describe_score({"probability": 0.25, "grade": "B", "points": None})
     'probability 0.25, grade B'
     """
-    parts = [f"{name} {row[name]:.4g}" for name in ("probability", "points") if row[name] is not None]
+    parts = [f"{name} {row[name]:.4g}" for name in ("probability", "value", "points") if row.get(name) is not None]
     return ", ".join([*parts, *([f"grade {row['grade']}"] if row["grade"] else [])]) or "no value"
 
 

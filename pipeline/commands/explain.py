@@ -13,6 +13,9 @@ from pipeline.config import load_config
 SHOWN = 10
 """Contributions and moved features that are shown unless all are asked for."""
 
+SUMS = {"log_odds": ("log-odds", "对数几率"), "log_value": ("log of the value", "价值的对数")}
+"""What the contributions sum to, in words."""
+
 
 def parse_until(text: str) -> datetime:
     """Moment in UTC without a zone; a day alone is its end.
@@ -76,15 +79,15 @@ def _print(document: dict[str, Any], shown: int | None) -> None:
     verdict = "equal to the ledger to the bit" if document["is_equal"] else "NOT equal to the ledger"
     _say(f"run {document['run_id']}, {model}, {card}; computed again: {verdict}")
     if document["contributions"]:
-        _print_contributions(document["contributions"], shown)
+        _print_contributions(document["contributions"], shown, SUMS[document["explained"]])
     if document["change"]:
-        _print_change(document["change"], shown)
+        _print_change(document["change"], shown, SUMS[document["explained"]][0])
     for note in document["notes"]:
         _say(f"note: {note}")
 
 
-def _print_contributions(reasons: list[dict[str, Any]], shown: int | None) -> None:
-    """Print what is added to the log-odds, and their sum."""
+def _print_contributions(reasons: list[dict[str, Any]], shown: int | None, names: tuple[str, str]) -> None:
+    """Print what is added to the log-odds (or to the logarithm of a value), and their sum."""
     *parts, base = reasons
     table = Table("adds", "reason", "原因", "feature", box=None)
     for one in parts[:shown]:
@@ -94,15 +97,15 @@ def _print_contributions(reasons: list[dict[str, Any]], shown: int | None) -> No
             _signed(sum(one["contribution"] for one in rest)), f"{len(rest)} smaller ones (--all)", "其余", ""
         )
     table.add_row(_signed(base["contribution"]), base["en"], base["zh"], base["feature"])
-    table.add_row(_signed(sum(one["contribution"] for one in reasons)), "= log-odds", "= 对数几率", "")
+    table.add_row(_signed(sum(one["contribution"] for one in reasons)), f"= {names[0]}", f"= {names[1]}", "")
     answer.print(table)
 
 
-def _print_change(change: dict[str, Any], shown: int | None) -> None:
+def _print_change(change: dict[str, Any], shown: int | None, whole: str) -> None:
     """Print the previous score and the parts of the change."""
     before = change["previous"]
     values = ", ".join(
-        f"{name} {_short(before[name])}" for name in ("probability", "grade") if before[name] is not None
+        f"{name} {_short(before[name])}" for name in ("probability", "value", "grade") if before[name] is not None
     )
     _say(f"before, as of {before['as_of']}: {values}")
     if not change["parts"]:
@@ -110,7 +113,7 @@ def _print_change(change: dict[str, Any], shown: int | None) -> None:
     parts = ", ".join(
         f"{name} {'part of data' if part is None else _signed(part)}" for name, part in change["parts"].items()
     )
-    _say(f"log-odds {_signed(change['log_odds'])} since: {parts}")
+    _say(f"{whole} {_signed(change['log_odds'])} since: {parts}")
     if not change["features"]:
         return
     table = Table("time", "data", "feature", "before", "now", box=None)
