@@ -1,8 +1,9 @@
 """The replay of a retraining policy: what a deployment's schedule, window, gate and prices would have brought."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from datetime import date
+from itertools import count
 from typing import Any
 
 import numpy as np
@@ -26,6 +27,8 @@ EVERY_DAYS = 30
 """Cadence to look around where the config has no schedule."""
 WINDOW_DAYS = 365
 """Window to look at where the config has none."""
+WEEKS_PER_MONTH = 365.25 / 12 / 7
+Tell = Callable[[int, int], None]
 
 
 @dataclass(frozen=True)
@@ -70,7 +73,7 @@ def policies_around(configured: Policy, other_window: int | None = None) -> tupl
     """
     every = configured.every or EVERY_DAYS
     base = replace(configured, every=every)
-    cadences = [replace(base, every=count) for count in (max(1, every // 2), every, 2 * every)]
+    cadences = [replace(base, every=days) for days in (max(1, every // 2), every, 2 * every)]
     others = [replace(base, window=other_window), replace(base, gate=not base.gate)]
     return tuple(dict.fromkeys([Policy(None), *cadences, *others]))
 
@@ -106,6 +109,7 @@ def replay_rows(
     choose_anew: bool = False,
     currency: str = "EUR",
     seed: int = 0,
+    tell: Tell | None = None,
 ) -> Replayed:
     """Play policies over labelled rows with models of the recipe, and recommend one.
 
@@ -124,6 +128,8 @@ def replay_rows(
     choose_anew : bool
         Let the recipe choose at every training; slow. False: once, on what was ripe at the start.
     currency, seed
+    tell : function, optional
+        Called with the number of models fitted so far and the rows of the next one.
 
     Raises
     ------
@@ -139,9 +145,21 @@ def replay_rows(
         fit, compared = _chosen_once(ripe_before(rows, start, settle), settings)
     if fit is None:
         return Replayed(name, currency, configured, compared, None, None)
-    summary = sum_up(replay(rows, policies, fit, start, settle), contacts, period_length)
+    summary = sum_up(replay(rows, policies, _telling(fit, tell), start, settle), contacts, period_length)
     advice = recommend(summary, currency, configured.gate)
     return Replayed(name, currency, configured, compared, summary, advice, tuple(_notes(contacts, policies)))
+
+
+def _telling(fit: Fit, tell: Tell | None) -> Fit:
+    """Fit as before, and say so."""
+    fitted = count()
+
+    def fit_and_tell(rows: TrainingSet) -> Scorer | None:
+        if tell is not None:
+            tell(next(fitted), len(rows))
+        return fit(rows)
+
+    return fit_and_tell
 
 
 def _notes(contacts: Contacts | None, policies: Sequence[Policy]) -> list[str]:
@@ -163,14 +181,30 @@ def _notes(contacts: Contacts | None, policies: Sequence[Policy]) -> list[str]:
     return notes
 
 
+def contacts_of(config: Config, name: str) -> Contacts | None:
+    """Prices of a target's contacts, and how many can be made in a month; None where nothing has a price."""
+    profit, weekly = config.targets[name].profit, config.capacity.contacts_per_week
+    if profit is None:
+        return None
+    capacity = None if weekly is None else round(weekly * WEEKS_PER_MONTH)
+    return Contacts(profit.value_per_event, profit.cost_per_contact, capacity=capacity)
+
+
 def replay_deployment(
-    config: Config, tables: CrmTables, name: str, *, start: date | None = None, choose_anew: bool = False
+    config: Config,
+    tables: CrmTables,
+    name: str,
+    *,
+    start: date | None = None,
+    choose_anew: bool = False,
+    tell: Tell | None = None,
 ) -> Replayed:
     """Replay a target's retraining policy over the deployment's past.
 
     Rows are those of `train`; columns were chosen by looking at all of them, labels never before they
     were ripe. Played are the configured policy, half and double its cadence, another window, no gate,
-    and never training again.
+    and never training again. Contacted is who pays for the contact, as many a month as the capacity
+    allows.
 
     Raises
     ------
@@ -180,22 +214,22 @@ def replay_deployment(
         If the history is too short to replay.
 
     """
-    target, section = make_target(config, name), config.targets[name]
+    target = make_target(config, name)
     with open_database(tables) as database:
         settle = settle_days(database, tables, target)
     rows = make_training_set(config, tables, name)
     configured = Policy(config.retrain.every_days, config.retrain.window_days, gate=True)
     days = int((np.max(rows.time) - np.min(rows.time)) / np.timedelta64(1, "D")) if rows.time is not None else 0
     other = None if configured.window is not None or days <= WINDOW_DAYS else WINDOW_DAYS
-    profit = section.profit
     return replay_rows(
         rows,
         configured,
         policies_around(configured, other),
         start=None if start is None else np.datetime64(local_midnight(start, tables.time_zone), "us"),
         settle=settle,
-        contacts=None if profit is None else Contacts(profit.value_per_event, profit.cost_per_contact),
+        contacts=contacts_of(config, name),
         choose_anew=choose_anew,
         currency=config.currency,
         seed=config.seed,
+        tell=tell,
     )

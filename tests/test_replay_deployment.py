@@ -20,8 +20,9 @@ from models.policy import Policy
 from models.predict import to_probability
 from models.replay_figures import Contacts
 from models.training_set import TrainingSet
+from pipeline.config_schema import Capacity, Profit
 from pipeline.deployment import load_extract
-from pipeline.replay import Replayed, policies_around, replay_deployment, replay_rows
+from pipeline.replay import Replayed, contacts_of, policies_around, replay_deployment, replay_rows
 from pipeline.replay_page import make_page, make_tables, write_page
 
 EVERY_90 = Policy(every=90, window=None, gate=True)
@@ -131,6 +132,17 @@ def test_a_deployment_is_replayed_from_its_extract(finished: World) -> None:
     rows = found.summary.replay.rows
     assert rows.time.min() >= begin
     assert rows.keys["as_of"].to_numpy().tolist() == rows.time.tolist()
+
+
+def test_contacts_are_priced_by_the_config_and_limited_by_the_capacity(finished: World) -> None:
+    config = finished.config
+    unpriced = {name: target.model_copy(update={"profit": None}) for name, target in config.targets.items()}
+    assert contacts_of(config.model_copy(update={"targets": unpriced}), "churn") is None
+    profit = Profit(value_per_event=100.0, cost_per_contact=5.0)
+    targets = {name: target.model_copy(update={"profit": profit}) for name, target in config.targets.items()}
+    priced = config.model_copy(update={"targets": targets, "capacity": Capacity(contacts_per_week=20)})
+    assert contacts_of(priced, "churn") == Contacts(100.0, 5.0, capacity=87)  # 20 x 4.348 weeks of a month
+    assert contacts_of(priced, "churn").line == 0.05
 
 
 def test_a_start_before_anything_was_ripe_says_so(finished: World) -> None:
