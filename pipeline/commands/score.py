@@ -18,7 +18,8 @@ def score(config: ConfigOption, as_json: JsonOption = False) -> None:
     scores = primary_scores(settings, run.scores)
     counts = {name: int((scores["target"] == name).sum()) for name in settings.targets}
     if as_json:
-        print_json({"run_id": run.run_id, "folder": str(run.folder), "is_new": run.is_new, "rows": counts, "notes": run.notes})
+        facts = {"run_id": run.run_id, "folder": str(run.folder), "is_new": run.is_new}
+        print_json({**facts, "rows": counts, "notes": run.notes})
         return
     widths = (scores["probability_high"] - scores["probability_low"]).groupby(scores["target"]).mean()
     rows = ", ".join(f"{count:,} {name}" for name, count in counts.items())
