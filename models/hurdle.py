@@ -1,6 +1,6 @@
 """Revenue as a hurdle: whether a customer brings in anything, times how much those bring in who do.
 
-The first part is the recipe for churn (no revenue within the horizon), with all its candidates and calibrators.
+The first part is a churn model (no revenue within the horizon), chosen and calibrated as the recipe does.
 The second are trees of the log of revenue of those with any. The mean of money is not exp of the mean of its log:
 the smearing factor is the ratio of sums, observed by predicted, of the rows it was fitted on (Duan's estimator
 weighted by size, which does not ask for equal spread).
@@ -19,17 +19,22 @@ from typing import Any
 import numpy as np
 
 from models import blend
+from models.base_rate import BaseRate
+from models.bg_nbd import BgNbd
+from models.binned import Binned
+from models.boosted_trees import BoostedTrees
 from models.calibration import IDENTITY, choose_calibrator
-from models.candidate import Floats, Member, Setting
+from models.candidate import Candidate, Floats, Member, Setting
 from models.encoding import CodedRows
+from models.logistic import Logistic
 from models.predict import calibrate
-from models.recipe import CANDIDATES
 from models.selection import select
 from models.split import Fold, Folds
 from models.tuning import Trial, joined_rows, try_candidate
 from models.value_candidates import LEARNING_RATE, TREES, ValueTrial, constant, ranked, settle
 from models.value_trees import RevenueTrees
 
+CANDIDATES: tuple[Candidate, ...] = (BaseRate(), BgNbd(), Logistic(), Binned(), BoostedTrees())
 AMOUNT_FILE = "amount.txt"
 LEAVES = (4, 12)
 MIN_BUYERS = 30
@@ -65,7 +70,7 @@ def _smearing(revenue: Floats, log_value: Floats) -> float:
 
 
 def _choose_silent(rows: CodedRows, folds: Folds) -> tuple[Trial, Mapping[str, Any]]:
-    """Run the recipe for churn out of fold: the chosen trial and its calibrator."""
+    """Compare models of churn out of fold: the chosen trial and its calibrator."""
     labels = [rows.label[fold.valid] for fold in folds.folds]
     trials = [try_candidate(candidate, rows, folds) for candidate in CANDIDATES if candidate.settings(rows)]
     blended = blend.try_blend(trials, labels, folds)

@@ -18,6 +18,7 @@ from models.calibration import Calibrator
 from models.candidate import Floats, Member
 from models.encoding import CodedRows, code_rows, make_contract
 from models.hurdle import Hurdle
+from models.input_facts import describe_input
 from models.recipe import Choice, FittedModel, RecipeSettings
 from models.split import Folds, make_folds, split_test
 from models.training_set import TrainingSet
@@ -202,6 +203,7 @@ def refit_value(evaluation: ValueEvaluation, rows: TrainingSet) -> FittedModel:
         "candidates": [dict(one) for one in evaluation.candidates],
         "notes": list(evaluation.notes),
         "horizon": rows.horizon,
+        "input": describe_input(rows),
         "target": rows.manifest.get("target"),
     }
     return replace(fitted, manifest=facts)

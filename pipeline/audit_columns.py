@@ -151,7 +151,7 @@ def _uncontradicted(
 
 def _used(config: Config, tables: CrmTables) -> dict[str, set[str]]:
     """Return the columns that features of the targets read, by table."""
-    kinds = {"conversion": "deals", "churn": "customers"}
+    kinds = {"conversion": "deals", "churn": "customers", "value": "customers"}
     used: dict[str, set[str]] = {}
     catalog = load_catalog(config)
     for entity in sorted({kinds[target.kind] for target in config.targets.values()} & set(tables.tables)):

@@ -128,6 +128,8 @@ def measure_maturity(tables: CrmTables, target: Target, plan: SpinePlan) -> Matu
     """
     spine = build_spine(tables, target, replace(plan, start=None))
     rows = build_labels(tables, spine, target)[["entity_id", "as_of", "label", "settled_at"]]
+    if target.kind == "value":  # whether there was any revenue
+        rows["label"] = (rows["label"] > 0).astype("float64").where(rows["label"].notna())
     days = curve_days(target.horizon_days)
     with open_database(tables) as database:
         rows["known_at"] = _known(database, target, rows[["entity_id", "as_of"]], days[-1])

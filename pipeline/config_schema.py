@@ -199,6 +199,8 @@ class Target(Section):
             raise ValueError("kind 'churn' needs by: orders or by: subscription")
         if self.by == "subscription" and self.lookback_days is not None:
             raise ValueError("lookback_days is for churn by: orders. Remove it: subscribers are those with a live one")
+        if self.kind == "value" and len(self.horizons_days) > 1:
+            raise ValueError("kind 'value' takes one of horizons_days. Name the others in targets of their own")
         if len(set(self.horizons_days)) < len(self.horizons_days):
             raise ValueError("horizons_days names a horizon twice. Name each once, the primary one first")
         if self.time_to_event and len(self.horizons_days) < 2:

@@ -22,7 +22,9 @@ class BundleModel(PythonModel):
         self.bundle = predict.load_bundle(Path(context.artifacts["bundle"]), context.model_config["bundle_sha256"])
 
     def predict(self, context: Any, model_input: pd.DataFrame, params: Any = None) -> pd.DataFrame:
-        """Probability and calibrated log-odds of each row, on the index of the input."""
+        """Probability and calibrated log-odds of each row, or its value, on the index of the input."""
+        if self.bundle.is_value:
+            return pd.DataFrame({"value": self.bundle.value(model_input)}, index=model_input.index)
         return pd.DataFrame(
             {"probability": self.bundle.predict(model_input), "log_odds": self.bundle.log_odds(model_input)},
             index=model_input.index,

@@ -5,7 +5,7 @@ those of Okabe and Ito, which colour-blind readers tell apart.
 """
 
 import warnings
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -213,6 +213,19 @@ def draw_histogram(path: Path, y: np.ndarray, p: np.ndarray, subject: Subject = 
     axes.set_xlim(0, counts["high"].max())
     axes.yaxis.set_major_formatter(lambda value, _: f"{value:,.0f}")
     _label(axes, "Predicted probability", f"Number of {subject.rows}", "x")
+    axes.legend(loc="best", fontsize=10, frameon=False)
+    return _save(axes, path)
+
+
+def draw_tenths(path: Path, tenths: Sequence[Mapping[str, float]], subject: Subject, unit: str) -> Path:
+    """Draw predicted against observed revenue of each tenth of the rows, by prediction."""
+    (axes,) = _figure("Revenue by tenths of the prediction", subject)
+    place = np.arange(1, len(tenths) + 1)
+    for name, shift, colour in (("predicted", -0.2, BLUE), ("observed", 0.2, ORANGE)):
+        axes.bar(place + shift, [one[name] for one in tenths], 0.38, color=colour, label=f"mean {name}")
+    axes.set_xticks(place)
+    axes.yaxis.set_major_formatter(lambda value, _: f"{value:,.0f}")
+    _label(axes, f"Tenth of the {subject.rows}, the lowest predictions first", f"Revenue within the horizon ({unit})")
     axes.legend(loc="best", fontsize=10, frameon=False)
     return _save(axes, path)
 

@@ -80,13 +80,13 @@ def _content_hash(manifest: Mapping[str, Any]) -> str:
     return str(manifest.get("sha256") or hashlib.sha256(text.encode()).hexdigest())
 
 
-def _signature(example: pd.DataFrame) -> Any:
-    """Numbers in as float64, text as string; probability and log-odds out."""
+def _signature(example: pd.DataFrame, task: str | None = None) -> Any:
+    """Numbers in as float64, text as string; probability and log-odds out, or the value."""
     from mlflow.models import ModelSignature
     from mlflow.types import ColSpec, Schema
 
     kinds = {str(name): "double" if example[name].dtype == "float64" else "string" for name in example}
-    answer = {"probability": "double", "log_odds": "double"}
+    answer = {"value": "double"} if task == "value" else {"probability": "double", "log_odds": "double"}
     inputs, outputs = (Schema([ColSpec(kind, name) for name, kind in part.items()]) for part in (kinds, answer))
     return ModelSignature(inputs, outputs)
 
@@ -124,7 +124,7 @@ def _log_lineage(mlflow: Any, config: Config, target: str, manifest: Mapping[str
         mlflow.log_input(dataset, context="training")
 
 
-def _log_model(mlflow: Any, bundle: Path, example: pd.DataFrame) -> Any:
+def _log_model(mlflow: Any, bundle: Path, example: pd.DataFrame, task: str | None) -> Any:
     """Log the self-contained model: a script, the bundle and the file that reads it."""
     return mlflow.pyfunc.log_model(
         name="model",
@@ -132,7 +132,7 @@ def _log_model(mlflow: Any, bundle: Path, example: pd.DataFrame) -> Any:
         artifacts={"bundle": str(bundle), "predict": str(Path(models.__file__).with_name("predict.py"))},
         model_config={"bundle_sha256": bundle_hash(bundle)},
         pip_requirements=pinned_requirements(),
-        signature=_signature(example),
+        signature=_signature(example, task),
         input_example=example,
     )
 
@@ -213,7 +213,7 @@ def log_training(
                 mlflow.log_dict(dict(evidence.document), "gate.json")
             if report is not None:
                 mlflow.log_text(report.read_text(encoding="utf-8"), "report.html")
-            logged = _log_model(mlflow, bundle, example)
+            logged = _log_model(mlflow, bundle, example, evaluation.get("task"))
             mlflow.log_metrics(flat_metrics(evaluation), model_id=logged.model_id)
             tags = {BUNDLE_TAG: bundle.name, "target": target, "selected": str(evaluation.get("selected"))}
             tags |= evidence.tags if evidence is not None else {}

@@ -9,6 +9,7 @@ from rich.table import Table
 from pipeline.commands.options import ConfigOption, JsonOption, answer, print_json, progress
 from pipeline.config import load_config
 from pipeline.errors import GateError
+from pipeline.value_text import value_lines, value_table
 
 
 def train(
@@ -49,6 +50,12 @@ def train(
 
 def print_training(name: str, document: Mapping[str, Any]) -> None:
     """Print what was compared, what was chosen, and how it did on the test rows."""
+    _say(f"{name}: {document['selected']} chosen among candidates out of fold on the training rows")
+    if document.get("task") == "value":
+        answer.print(value_table(document))
+        for line in value_lines(document):
+            _say(line)
+        return
     test, span = document["test"], document["evaluated_on"]
     table = Table(box=None)
     for column in ("candidate", "AUC", "log loss", "Brier", "calibration error", "lift at 10 %"):
@@ -56,7 +63,6 @@ def print_training(name: str, document: Mapping[str, Any]) -> None:
     for one in document["candidates"]:
         table.add_row(one["name"], *_figures(one))
     table.add_row(f"test: {document['selected']}", *_figures(test), style="bold")
-    _say(f"{name}: {document['selected']} chosen among candidates out of fold on the training rows")
     answer.print(table)
     low, high = test["interval"]["auc"]
     _say(
