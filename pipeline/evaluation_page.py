@@ -49,6 +49,8 @@ SECTIONS = {
     "limits": "What it cannot say",
     "made": "How this was made",
 }
+LEAST_SHARE = 0.0005
+"""Share below which a feature is not listed: it would be shown as 0.0 %."""
 SHARES = (0.05, 0.1, 0.2, 0.3, 0.5)
 
 
@@ -93,7 +95,7 @@ def make_evaluation_page(report: EvaluationReport) -> str:
         slice_line=slice_sentence(report),
         split_line=split_sentence(report),
         learning_line=learning_sentence(report),
-        shown_features=report.features[:SHOWN_FEATURES],
+        shown_features=[one for one in report.features[:SHOWN_FEATURES] if one.share >= LEAST_SHARE],
         least_rows=MIN_ROWS,
         verdicts=[one for one in report.setting.verdicts or () if one.verdict != "use"],
         **_rulers(report, document),

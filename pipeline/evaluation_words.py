@@ -5,6 +5,8 @@ import re
 from collections.abc import Mapping
 from typing import Any
 
+import numpy as np
+
 from models.feature_use import FeatureUse
 from models.metrics import TOP_SHARE
 from models.selection import NOISE
@@ -183,31 +185,31 @@ def learning_sentence(report: EvaluationReport) -> str:
     if len(report.curve) < 2:
         return "There are too few rows to draw a curve." if report.has_signal else "No model was chosen."
     last, before = report.curve[-1], report.curve[-2]
-    doublings = math.log2(last.rows / before.rows)
-    gain = (before.log_loss - last.log_loss) / doublings
+    newest = report.curve[-3:]
+    slope = np.polyfit([math.log2(one.rows) for one in newest], [one.log_loss for one in newest], 1)[0]
     losses = f"the log loss went from {before.log_loss:.4f} to {last.log_loss:.4f}"
     told = f"From {before.rows:,} to {last.rows:,} rows {losses}"
-    if gain > FLAT_SHARE * last.log_loss:
+    if -slope > FLAT_SHARE * last.log_loss:
         return f"{told}: more history, or more customers, would still help."
     return f"{told}: more rows of the same kind would bring little; better columns might."
 
 
 def profit_sentences(report: EvaluationReport) -> list[str]:
     """Say what the rule "contact where it pays" would have brought."""
-    one, unit = report.profit, report.setting.currency
+    one, unit = report.profit, f" {report.setting.currency}".rstrip()
     if one is None:
         return []
     low, high = one.interval
     rule = (
         f"A contact pays from a probability of {show_share(one.threshold)} on, its cost of {one.cost_per_contact:,.2f} "
-        f"over the value of {one.value_per_event:,.2f} {unit}."
+        f"over the value of {one.value_per_event:,.2f}{unit}."
     )
     brought = (
-        f"Contacting the {one.contacted:,} rows from there on would have brought {one.profit:,.0f} {unit} "
+        f"Contacting the {one.contacted:,} rows from there on would have brought {one.profit:,.0f}{unit} "
         f"({low:,.0f} to {high:,.0f}); contacting everybody, {one.all_profit:,.0f}; nobody, 0."
     )
     best = (
-        f"With hindsight the best number of rows was {one.best_contacted:,}, for {one.best_profit:,.0f} {unit}: "
+        f"With hindsight the best number of rows was {one.best_contacted:,}, for {one.best_profit:,.0f}{unit}: "
         f"{one.best_profit - one.profit:,.0f} more than the rule."
     )
     caution = "It counts every event that was contacted as gained, whatever the contact changed: set the value so."
