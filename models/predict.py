@@ -8,7 +8,8 @@ are written. Everything is JSON or LightGBM's own text: nothing in a bundle is e
 import difflib
 import hashlib
 import json
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from functools import cached_property
 from pathlib import Path
 from typing import Any, TypeAlias
 
@@ -30,6 +31,10 @@ MANIFEST = "manifest.json"
 MODEL = "model.json"
 MISSING, UNSEEN = -1, -2
 CHUNK_ROWS = 50_000
+MANY_ROWS = 10_000
+"""From more rows on, contributions of trees are looked up in tables, which take a second or two to make."""
+CHECKED_ROWS = 8
+"""Rows of every chunk whose looked-up contributions are compared with LightGBM's own."""
 
 Floats = NDArray[np.float64]
 Columns = Mapping[str, NDArray[Any]]
@@ -123,6 +128,7 @@ class TreeMember:
 
     def __init__(self, document: Mapping[str, Any], text: str) -> None:
         self.inputs: Sequence[Mapping[str, Any]] = document["inputs"]
+        self.text = text
         self.booster = lgb.Booster(model_str=text)
         blank = np.full((1, len(self.inputs)), np.nan)
         self.base = float(np.asarray(self.booster.predict(blank, pred_contrib=True))[0, -1])
@@ -140,14 +146,37 @@ class TreeMember:
 
     def contributions(self, columns: Columns, rows: int) -> dict[str, Floats]:
         """Exact Shapley values, inputs made of one column added up; with `base` they sum to the log-odds."""
-        parts = np.zeros((0, len(self.inputs) + 1))
-        if rows:
-            parts = np.asarray(self.booster.predict(self._matrix(columns, rows), pred_contrib=True))
         folded: dict[str, Floats] = {}
-        for place, entry in enumerate(self.inputs):
+        for entry, part in zip(self.inputs, self._shapley(self._matrix(columns, rows)), strict=True):
             name = entry["column"]
-            folded[name] = folded[name] + parts[:, place] if name in folded else parts[:, place].copy()
+            folded[name] = folded[name] + part if name in folded else part
         return folded
+
+    def _shapley(self, matrix: Floats) -> Floats:
+        """Shapley values, inputs x rows: by tables if there are many rows, else by LightGBM itself."""
+        if len(matrix) > MANY_ROWS and self._tables is not None:
+            found: Floats = self._tables.explain(matrix)
+            if np.allclose(found[:, :CHECKED_ROWS], self._slow_shapley(matrix[:CHECKED_ROWS]), rtol=0, atol=1e-8):
+                return found
+        return self._slow_shapley(matrix)
+
+    def _slow_shapley(self, matrix: Floats) -> Floats:
+        if not len(matrix):
+            return np.zeros((len(self.inputs), 0))
+        return np.asarray(self.booster.predict(matrix, pred_contrib=True))[:, :-1].T
+
+    @cached_property
+    def _tables(self) -> Any:
+        """Tables of these trees; None where this file is alone, outside the project, or trees are of another kind."""
+        try:
+            from models.tree_leaves import UnreadableTreesError
+            from models.tree_reasons import TreeReasons
+        except ImportError:
+            return None
+        try:
+            return TreeReasons(self.text, len(self.inputs))
+        except UnreadableTreesError:
+            return None
 
 
 AnyMember: TypeAlias = "LinearMember | TreeMember | PurchaseMember | HurdleMember"
@@ -278,6 +307,17 @@ def calibrate(calibrator: Mapping[str, Any], raw: Floats) -> tuple[Floats, Float
     return _curve(calibrator, raw)
 
 
+def chord(curve: Callable[[Floats], tuple[Floats, Floats]], base: float, raw: Floats) -> tuple[float, Floats]:
+    """Return the value of a rising curve at a base, and its mean slope from there to each row.
+
+    What adds up to `raw - base`, times that slope, adds up to the difference of the curve's values; no sign changes.
+    `curve` returns values and slopes.
+    """
+    (start,), (slope,) = curve(np.array([base]))
+    near = np.abs(raw - base) < 1e-9
+    return float(start), np.where(near, slope, (curve(raw)[0] - start) / np.where(near, 1.0, raw - base))
+
+
 def to_probability(log_odds: Floats) -> Floats:
     """Return 1 / (1 + exp(-log_odds)) without overflow."""
     small = np.exp(-np.abs(log_odds))
@@ -352,9 +392,12 @@ class Bundle:
         return total
 
     def _chunks(self, frame: pd.DataFrame) -> Iterator[tuple[dict[str, NDArray[Any]], int]]:
-        """Columns of the contract, some rows at a time; a row does not depend on the rows beside it."""
-        for start in range(0, max(len(frame), 1), CHUNK_ROWS):
-            part = frame.iloc[start : start + CHUNK_ROWS]
+        """Columns of the contract, some rows at a time; a row does not depend on the rows beside it.
+
+        Chunks are of one size, so that many rows are many in each.
+        """
+        for rows in np.array_split(np.arange(len(frame)), -(-len(frame) // CHUNK_ROWS) or 1):
+            part = frame.iloc[rows[0] : rows[-1] + 1] if len(rows) else frame
             yield read_columns(part, self.columns), len(part)
 
     def raw_log_odds(self, frame: pd.DataFrame) -> Floats:
@@ -414,22 +457,22 @@ class Bundle:
         array of float64, rows x reason names
 
         """
-        base = np.array([sum(weight * member.base for weight, member in self.members)])
-        parts = [self._explain(columns, rows, base) for columns, rows in self._chunks(frame)]
-        return float(calibrate(self.calibrator, base)[0][0]), np.concatenate(parts)
+        base = float(sum(weight * member.base for weight, member in self.members))
+        found, done = np.empty((len(frame), len(self.reason_names))), 0
+        for columns, rows in self._chunks(frame):
+            found[done : done + rows] = self._explain(columns, rows, base).T
+            done += rows
+        return float(calibrate(self.calibrator, np.array([base]))[0][0]), found
 
-    def _explain(self, columns: Columns, rows: int, base: Floats) -> Floats:
-        """Contributions of some rows."""
+    def _explain(self, columns: Columns, rows: int, base: float) -> Floats:
+        """Contributions of some rows, reason names x rows."""
         place = {name: at for at, name in enumerate(self.reason_names)}
-        parts = np.zeros((rows, len(place)))
+        parts = np.zeros((len(place), rows))
         for weight, member in self.members:
             for name, values in member.contributions(columns, rows).items():
-                parts[:, place[name]] += weight * values
+                parts[place[name]] += weight * values
         raw = self.raw_of(columns, rows)
-        written_base, slope = calibrate(self.calibrator, base)
-        near = np.abs(raw - base) < 1e-9
-        steepness = (calibrate(self.calibrator, raw)[0] - written_base) / np.where(near, 1.0, raw - base)
-        return parts * np.where(near, slope, steepness)[:, None]
+        return parts * chord(lambda values: calibrate(self.calibrator, values), base, raw)[1]
 
     def unseen_share(self, frame: pd.DataFrame) -> dict[str, float]:
         """Share of rows, per text column, whose category the model has never met."""
