@@ -46,6 +46,7 @@ sums AS (
            coalesce(sum(amount) FILTER (bought AND ago <= in_days(630)), 0) AS amount_630d,
            coalesce(sum(amount) FILTER (bought AND ago <= in_days(720)), 0) AS amount_720d,
            count(*) FILTER (bought AND ago > in_days(365) AND ago <= in_days(455)) AS orders_year_ago_count_90d,
+           count(*) FILTER (bought AND ago > in_days(275) AND ago <= in_days(365)) AS orders_year_ago_ahead_count_90d,
            sum(amount) FILTER (bought AND ago > in_days(365) AND ago <= in_days(455)) AS orders_year_ago_amount_90d
     FROM gaps GROUP BY row
 )
@@ -73,6 +74,7 @@ SELECT row,
            amount_270d - coalesce(orders_amount_180d, 0), amount_360d - amount_270d, amount_450d - amount_360d,
            amount_540d - amount_450d, amount_630d - amount_540d, amount_720d - amount_630d)) AS orders_best_share_90d,
        orders_year_ago_count_90d::DOUBLE AS orders_year_ago_count_90d,
+       orders_year_ago_ahead_count_90d::DOUBLE AS orders_year_ago_ahead_count_90d,
        orders_year_ago_amount_90d::DOUBLE AS orders_year_ago_amount_90d
 FROM sums;
 

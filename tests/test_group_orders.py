@@ -112,7 +112,10 @@ SEASONS = """
     O4        2023-04-02 00:00:00         2023-04-02           C1           20      1   # 455 days ago
     O5        2023-06-30 23:59:59.999999  2023-07-01           C1           30      1
     R5        2023-06-20 00:00:00         2023-06-20           C1           -30     -1  # a return is no order
-    O6        2023-07-01 00:00:00         2023-07-01           C1           50      1   # 365 days ago: too late for it
+    O6        2023-07-01 00:00:00         2023-07-01           C1           50      1   # 365 days ago: what lay ahead
+    R6        2023-08-01 00:00:00         2023-08-01           C1           -50     -1
+    O61       2023-09-28 23:59:59.999999  2023-09-29           C1           3       1   # the last instant of it
+    O62       2023-09-29 00:00:00         2023-09-29           C1           5       1   # 275 days ago: too late for it
     O7        2024-03-31 23:59:59.999999  2024-04-01           C1           4       1   # the period before the last
     O8        2024-04-01 00:00:00         2024-04-01           C1           25      1   # 90 days ago
     R8        2024-06-01 00:00:00         2024-06-01           C1           -25     -1
@@ -130,18 +133,21 @@ def test_the_best_period_and_the_year_before_hold_their_first_instants_and_not_t
         tmp_path, {"orders": {"known_at": "known_at"}}, customers=customers("C1", "C2", "C3", "C4"), orders=SEASONS
     )
     frame = of_customers(tables, "2024-06-30", "C1", "C2", "C3", "C4")
-    names = ("best_share_90d", "year_ago_count_90d", "year_ago_amount_90d", "year_ratio_90d")
+    names = (
+        "best_share_90d", "year_ago_count_90d", "year_ago_amount_90d", "year_ratio_90d", "year_ago_ahead_count_90d",
+    )  # fmt: skip
     answers = {
-        "C1": (40 / 160, 2, 50, 40 / 50),  # O8 and O9; the best is O2's; O4 and O5
-        "C2": (None, 0, 0, None),  # nothing within 720 days
-        "C3": (1, 0, 0, None),  # the best is now
-        "C4": (0, 1, 10, 0),
+        "C1": (40 / 160, 2, 50, 40 / 50, 2),  # O8 and O9; the best is O2's; O4 and O5; O6 and O61
+        "C2": (None, 0, 0, None, 0),  # nothing within 720 days
+        "C3": (1, 0, 0, None, 0),  # the best is now
+        "C4": (0, 1, 10, 0, 0),
     }
     expected = {one: dict(zip([f"orders_{n}" for n in names], row, strict=True)) for one, row in answers.items()}
     assert {one: values(frame.loc[one], expected[one]) for one in expected} == expected
     later = of_customers(tables, "2024-06-30 00:00:00.000001", "C1").loc["C1"]
     assert later["orders_best_share_90d"] == (15 + 999) / 1079  # L1 is known, O8 too old; the best: O5, O6 and L2
     assert (later["orders_year_ago_count_90d"], later["orders_year_ago_amount_90d"]) == (3, 30 + 50 + 999)
+    assert later["orders_year_ago_ahead_count_90d"] == 2  # O61 and O62; O6 is now in the days before
 
 
 def test_gaps_against_their_mean_and_the_pause_in_units_of_their_spread(tmp_path: Path) -> None:

@@ -87,16 +87,19 @@ def _share_of_sales(margin: Any, sales: Any) -> Any:
 
 @feature_group("orders", optional=("quantity",))
 def order_seasons(orders: Any) -> FeatureDict:
-    """The last 90 days beside the best of the last eight such periods, and the same 90 days a year ago.
+    """The last 90 days beside the best of the last eight such periods, and a year ago the 90 days before and after.
 
-    Period k is `[as_of - 90 (k + 1) days, as_of - 90 k days)`; a year ago is `[as_of - 455 days, as_of - 365 days)`.
+    Period k is `[as_of - 90 (k + 1) days, as_of - 90 k days)`. A year ago is `[as_of - 455 days, as_of - 365 days)`,
+    and what came after it, the season that lies ahead now, `[as_of - 365 days, as_of - 275 days)`.
     """
     bought = is_purchase(orders)
     since = [orders.occurred_at >= orders.as_of - ibis.interval(days=BLOCK_DAYS * (k + 1)) for k in range(BLOCKS)]
     totals = [orders.amount.sum(where=bought & inside).fill_null(0) for inside in since]
     periods = [totals[0], *(longer - shorter for shorter, longer in pairwise(totals))]
     begun = orders.occurred_at >= orders.as_of - ibis.interval(days=365 + BLOCK_DAYS)
-    year_ago = bought & begun & (orders.occurred_at < orders.as_of - ibis.interval(days=365))
+    a_year_since = orders.occurred_at >= orders.as_of - ibis.interval(days=365)
+    year_ago = bought & begun & ~a_year_since
+    ahead = bought & a_year_since & (orders.occurred_at < orders.as_of - ibis.interval(days=365 - BLOCK_DAYS))
     return {
         "orders_best_share_90d": Feature(
             ratio(periods[0], ibis.greatest(*periods)),
@@ -111,6 +114,13 @@ def order_seasons(orders: Any) -> FeatureDict:
             "count",
             "{value:,.0f} orders in the same 90 days a year ago",
             "去年同期 90 天下单 {value:,.0f} 次",
+        ),
+        "orders_year_ago_ahead_count_90d": Feature(
+            ahead.sum(),
+            0,
+            "count",
+            "{value:,.0f} orders in the 90 days that lay ahead a year ago",
+            "去年此时之后 90 天下单 {value:,.0f} 次",
         ),
         "orders_year_ago_amount_90d": Feature(
             orders.amount.sum(where=year_ago),
