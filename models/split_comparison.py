@@ -65,10 +65,14 @@ class _Answer:
 
 @dataclass(frozen=True)
 class SplitComparison:
-    """Figures of the splits, laxest first; `rows` is how many are predicted, of `of_rows`; `notes` says what is not."""
+    """Figures of the splits, laxest first, and what could not be done as wished.
+
+    `rows` are predicted, by models fitted on others of `from_rows`, which were drawn from `of_rows`.
+    """
 
     splits: tuple[SplitFigures, ...]
     rows: int
+    from_rows: int
     of_rows: int
     notes: tuple[str, ...] = ()
 
@@ -126,7 +130,9 @@ def compare_splits(choice: Choice, rows: TrainingSet, seed: int = 0) -> SplitCom
     notes = _notes(rows, bool(newest))
     valid = np.concatenate([fold.valid for fold in newest]) if newest else np.arange(len(kept), dtype=np.intp)
     if len(valid) < MIN_ROWS or not all(_can_fit(kept.label[fold.train]) for fold in newest):
-        return SplitComparison((), len(valid), len(rows), (*notes, "There are too few rows to compare splits."))
+        return SplitComparison(
+            (), len(valid), len(kept), len(rows), (*notes, "There are too few rows to compare splits.")
+        )
     group = row_groups(kept)
     asked_in = {
         "random": _parts(np.arange(len(kept), dtype=np.int64), valid, seed),
@@ -144,7 +150,7 @@ def compare_splits(choice: Choice, rows: TrainingSet, seed: int = 0) -> SplitCom
         found[name].append(answer)
     if newest:
         found["temporal"] = map_folds(lambda fold: _predict(choice, kept, fold.train, fold.valid), newest)
-    return SplitComparison(tuple(_compare(kept, valid, found, seed)), len(valid), len(rows), notes)
+    return SplitComparison(tuple(_compare(kept, valid, found, seed)), len(valid), len(kept), len(rows), notes)
 
 
 def _parts(codes: NDArray[np.int64], valid: Positions, seed: int) -> list[Positions]:

@@ -204,15 +204,17 @@ def draw_level(months: pd.DataFrame) -> Chart | None:
     if len(months) < 3:
         return None
     top = min(1.0, float(months["high"].max()) * 1.05)
-    plot = make_plot((0, len(months) - 1), (0, top))
-    step = max(1, -(-len(months) // 5))
-    across = [(float(at), str(months["month"].iloc[at])) for at in range(0, len(months), step)]
-    plot.axes(across, _ticks(0, top, percent), "", "share of events")
-    plot.band(list(range(len(months))), months["low"].tolist(), months["high"].tolist(), "band")
-    plot.line(list(range(len(months))), months["base_rate"].tolist(), "curve")
-    for at, row in enumerate(_rows(months)):
+    since = pd.PeriodIndex(months["month"], freq="M").astype("int64").to_numpy()
+    at = (since - since.min()).tolist()
+    plot = make_plot((0, at[-1]), (0, top))
+    step = max(1, -(-len(at) // 4))
+    shown = [*range(0, max(len(at) - step, 1), step), len(at) - 1]
+    plot.axes([(at[one], months["month"].iloc[one]) for one in shown], _ticks(0, top, percent), "", "share of events")
+    plot.band(at, months["low"].tolist(), months["high"].tolist(), "band")
+    plot.line(at, months["base_rate"].tolist(), "curve")
+    for place, row in zip(at, _rows(months), strict=True):
         kind = "dot test" if row.part == "test" else "dot"
-        plot.dot(at, row.base_rate, kind, f"{row.month}: {row.base_rate:.1%} of {row.rows:,} rows ({row.part})", 3)
+        plot.dot(place, row.base_rate, kind, f"{row.month}: {row.base_rate:.1%} of {row.rows:,} rows ({row.part})", 3)
     return Chart("Share of events by month", tuple(plot.shapes), (("dot", "training rows"), ("dot test", "test rows")))
 
 

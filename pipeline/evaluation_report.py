@@ -9,12 +9,12 @@ import numpy as np
 import pandas as pd
 
 from models.feature_use import FeatureUse, measure_features
-from models.learning_curve import MAX_FITTED_ROWS, LearningPoint, learning_curve
+from models.learning_curve import LearningPoint, learning_curve
 from models.partial_dependence import SAMPLE_ROWS, Dependence, partial_dependence
 from models.profit import ProfitFigures, measure_profit
 from models.recipe import Evaluation
 from models.slices import SliceFigures, measure_slices
-from models.split_comparison import MAX_ROWS, SplitComparison, compare_splits
+from models.split_comparison import SplitComparison, compare_splits
 from models.training_set import TrainingSet
 from pipeline.atomic_files import replace_text
 from pipeline.audit_verdict import ColumnVerdict
@@ -89,10 +89,11 @@ class EvaluationReport:
         """What was computed on a part of the rows."""
         columns = self.train.frame.shape[1]
         found = []
-        if self.splits.of_rows > MAX_ROWS:
-            found.append(f"The splits were compared on whole groups of at most {MAX_ROWS:,} training rows.")
-        if len(self.curve) > 1 and self.curve[-2].rows * 4 < len(self.train):
-            found.append(f"Parts fitted for the learning curve have at most {MAX_FITTED_ROWS:,} rows.")
+        if self.splits.splits and self.splits.from_rows < self.splits.of_rows:
+            drawn = f"{self.splits.from_rows:,} of {self.splits.of_rows:,} training rows, whole groups"
+            found.append(f"The splits were compared on {drawn}.")
+        if len(self.curve) > 1 and self.curve[-2].rows < 0.45 * len(self.train):
+            found.append(f"Parts fitted for the learning curve have at most about {self.curve[-2].rows:,} rows.")
         if len(self.test) > SAMPLE_ROWS and self.dependences:
             found.append(f"Partial dependence is the mean over {SAMPLE_ROWS:,} of {len(self.test):,} test rows.")
         if columns > SHOWN_DEPENDENCES and self.dependences:
@@ -132,7 +133,7 @@ def make_report(evaluation: Evaluation, train: TrainingSet, test: TrainingSet, s
     cuts |= slices_of_frame(test, features) if setting.cuts is None else setting.cuts
     label, probability = evaluation.test_label, evaluation.test_probability
     has_signal = evaluation.selected != "base_rate"
-    no_splits = SplitComparison((), 0, len(train), ("No model was chosen, so there is nothing to fit another way.",))
+    no_splits = SplitComparison((), 0, 0, len(train), ("No model was chosen, so there is nothing to fit another way.",))
     return EvaluationReport(
         setting=setting,
         evaluation=evaluation,
