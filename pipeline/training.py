@@ -79,11 +79,15 @@ def make_training_set(config: Config, tables: CrmTables, name: str) -> TrainingS
 
 @dataclass(frozen=True)
 class RipeRows:
-    """Snapshots of a target whose labels are ripe, with every feature: what an older model may ask for, too."""
+    """Snapshots of a target whose labels are ripe, with every feature: what an older model may ask for, too.
+
+    `unripe` counts those whose labels are not, and which are left out.
+    """
 
     spine: pd.DataFrame
     label: NDArray[np.float64]
     built: FeatureFrame
+    unripe: int
 
 
 def label_spine(config: Config, tables: CrmTables, name: str) -> pd.DataFrame:
@@ -98,7 +102,8 @@ def build_ripe_rows(config: Config, tables: CrmTables, name: str, labelled: pd.D
     """Build the features of the snapshots whose labels are ripe."""
     ripe = labelled[labelled["label"].notna()].reset_index(drop=True)
     spine = ripe.drop(columns=["label", "settled_at"])
-    return RipeRows(spine, ripe["label"].to_numpy(dtype=np.float64), features_of(config, tables, name, spine))
+    label, built = ripe["label"].to_numpy(dtype=np.float64), features_of(config, tables, name, spine)
+    return RipeRows(spine, label, built, len(labelled) - len(ripe))
 
 
 def as_training_set(config: Config, tables: CrmTables, name: str, ripe: RipeRows) -> TrainingSet:
@@ -115,7 +120,11 @@ def as_training_set(config: Config, tables: CrmTables, name: str, ripe: RipeRows
         group=kept["customer_id"].astype(object).where(kept["customer_id"].notna(), alone).to_numpy(),
         keys=kept[["entity_id", "as_of"]],
         directions=_directions(target, built),
-        manifest={**_describe(config, tables, target, built), "ages_days": age_range(tables, kept, target)},
+        manifest={
+            **_describe(config, tables, target, built),
+            "ages_days": age_range(tables, kept, target),
+            "unripe": ripe.unripe,
+        },
         roles=_roles(target, built),
     )
     (check_revenue if target.kind == "value" else check_learnable)(rows, f"ripe rows of target '{name}'")

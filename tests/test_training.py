@@ -97,6 +97,7 @@ def test_the_manifest_says_where_the_rows_come_from(churn_rows: TrainingSet):
         "data_end": "2024-05-01T00:00:00",
         "catalog_version": __version__,
         "currency": "EUR",
+        "unripe": 2,  # both customers on 1 May, when the data end
         "ages_days": [31.0, 91.0],  # both became known on 1 January; looked at from 1 February to 1 April
     }
     assert [feature["name"] for feature in features] == list(churn_rows.frame.columns)
