@@ -16,7 +16,6 @@ CAUSE = (
     "It says who, not why: a column that goes with the event need not cause it, and what a contact changes is not in "
     "these rows."
 )
-AGES = {"deal_age_days": "deals", "customers_age_days": "customers"}
 
 
 def find_limits(report: EvaluationReport) -> list[str]:
@@ -81,14 +80,12 @@ def _drift(report: EvaluationReport) -> Iterator[str]:
 
 
 def _ages(report: EvaluationReport) -> Iterator[str]:
-    for name, what in AGES.items():
-        if name in report.train.frame.columns:
-            ages = report.train.frame[name].dropna()
-            if len(ages):
-                yield (
-                    f"It was fitted on {what} {ages.min():,.0f} to {ages.max():,.0f} days old (half of them up to "
-                    f"{ages.median():,.0f}); of others it has seen none."
-                )
+    ages = report.train.manifest.get("ages_days")
+    if ages:
+        yield (
+            f"It was fitted on {report.setting.subject.rows} that had been known for {ages[0]:,.0f} to {ages[1]:,.0f} "
+            "days; of others it has seen none."
+        )
 
 
 def _unseen(report: EvaluationReport) -> Iterator[str]:
