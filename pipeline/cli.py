@@ -55,6 +55,7 @@ def make_app() -> typer.Typer:
         history,
         init,
         promote,
+        retrain,
         rollback,
         run,
         score,
@@ -80,6 +81,7 @@ def make_app() -> typer.Typer:
     app.add_typer(features.app, name="features")
     app.command()(train.train)
     app.command()(evaluate.evaluate)
+    app.command()(retrain.retrain)
     app.command()(promote.promote)
     app.command()(rollback.rollback)
     app.command()(history.history)

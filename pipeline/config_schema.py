@@ -267,7 +267,8 @@ class Retrain(Section):
         default=None, ge=1, description="train on the newest ripe rows of so many days; null = all"
     )
     slices: tuple[str, ...] | None = Field(
-        default=None, description="features by whose values the gate looks at parts; null = those that are text"
+        default=None,
+        description="what the gate cuts the rows by: industry, region, employees, ...; null = all there is",
     )
     slice_rows: int = Field(default=200, ge=20, description="rows that a part needs to be looked at")
     slice_floor: float = Field(

@@ -19,6 +19,7 @@ def train(
 ) -> None:
     """Train every target on the extracted tables and make the chosen models the live ones.
 
+    Where a model was live it is replaced without a comparison; `leadsieve retrain` asks for evidence first.
     A target where nothing beats the base rate is not registered, and the command ends with exit code 1.
     """
     from pipeline.deployment import load_extract, make_target

@@ -1,0 +1,226 @@
+"""Retraining on a small CRM: a champion of the past meets a challenger that knows more."""
+
+import json
+from contextlib import chdir
+from dataclasses import replace
+from datetime import datetime
+from pathlib import Path
+from unittest.mock import patch
+
+import pandas as pd
+import pytest
+from small_crm import CHURN_ONLY, CONFIG, FEW_GROUPS, SIMPLE, World, copy_world, only_candidates
+
+from features.tables import CrmTables
+from features.targets import Target
+from pipeline.config import Config, load_config
+from pipeline.deployment import load_extract
+from pipeline.labelling import label_rows
+from pipeline.ledger import Decision, open_ledger
+from pipeline.registry import open_mlflow, read_champion
+from pipeline.training import train_target
+
+PAST = datetime(2024, 12, 31, 22)
+"""Its data end half a year before those of the extract, so that later snapshots are new to it."""
+
+
+class KilledError(BaseException):
+    """What stops a run where it stands; nothing catches it."""
+
+
+def label_backwards(tables: CrmTables, spine: pd.DataFrame, target: Target) -> pd.DataFrame:
+    labels = label_rows(tables, spine, target)
+    return labels.assign(label=1.0 - labels["label"])
+
+
+def train_backwards(world: World) -> None:
+    """Make version 1 of churn from what was known at PAST, taking those who stay for those who leave."""
+    with (
+        chdir(world.folder),
+        only_candidates(*SIMPLE),
+        patch("pipeline.deployment.CATALOG", FEW_GROUPS),
+        patch("pipeline.training.label_rows", label_backwards),
+        patch("pipeline.training.write_training_report", write_line),
+        open_ledger(world.state / "ledger.db") as ledger,
+    ):
+        config = load_config(Path(CONFIG))
+        train_target(config, replace(load_extract(config), data_end=PAST), "churn", ledger, Path(CONFIG))
+
+
+def retrain(world: World, *arguments: str):
+    """Run the command; the evaluation report, which has tests of its own, is one line here."""
+    with only_candidates(*SIMPLE), patch("pipeline.retrain.write_training_report", write_line):
+        return world.run("retrain", "--json", *arguments)
+
+
+def write_line(config: Config, *_: object) -> Path:
+    path = config.folder / "reports" / "churn.html"
+    path.parent.mkdir(exist_ok=True)
+    path.write_text("how the challenger did")
+    return path
+
+
+def churn_of(answer) -> dict:
+    return json.loads(answer.out)["targets"]["churn"]
+
+
+def decisions_of(world: World) -> list[Decision]:
+    with open_ledger(world.state / "ledger.db") as ledger:
+        return [one for one in ledger.decisions("churn") if one.kind == "retrain"]
+
+
+def versions_of(world: World) -> list[int]:
+    with open_mlflow(world.config) as mlflow:
+        return sorted(int(one.version) for one in mlflow.MlflowClient().search_model_versions("name = 'small-churn'"))
+
+
+@pytest.fixture(scope="module")
+def weak(finished: World, tmp_path_factory: pytest.TempPathFactory) -> World:
+    """A CRM whose champion of churn has it backwards; shared, so nobody changes it."""
+    world = copy_world(finished, tmp_path_factory.mktemp("weak") / "small")
+    for path in world.state.iterdir():
+        if path.name.startswith(("mlflow.db", "ledger.db")):
+            path.unlink()
+    world.change_config(**CHURN_ONLY, retrain={"slice_rows": 100})
+    train_backwards(world)
+    return world
+
+
+@pytest.fixture(scope="module")
+def promoted(weak: World, tmp_path_factory: pytest.TempPathFactory) -> World:
+    """The same after a retraining that was killed twice; shared, so nobody changes it."""
+    world = copy_world(weak, tmp_path_factory.mktemp("promoted") / "small")
+    with (
+        patch("pipeline.ledger.Ledger.record_decision", side_effect=KilledError),
+        pytest.raises(KilledError),
+    ):
+        retrain(world)  # version 2 is registered, nothing is decided
+    assert decisions_of(world) == []
+    with patch("pipeline.retrain.move_champion", side_effect=KilledError), pytest.raises(KilledError):
+        retrain(world)  # decided, and the alias has not moved
+    assert [one.outcome for one in decisions_of(world)] == ["promoted"]
+    assert read_champion(world.config, "churn").version == 1
+    with patch("pipeline.retrain.challenge", side_effect=AssertionError("it must not train again")):
+        assert retrain(world).code == 0
+    return world
+
+
+def test_a_better_challenger_goes_live_although_the_run_was_killed_twice(promoted: World):
+    assert read_champion(promoted.config, "churn").version == 2
+    assert versions_of(promoted) == [1, 2]
+    (decision,) = decisions_of(promoted)
+    found = decision.details
+    assert found["why"].startswith("Promoted: log loss 0.")
+    against = found["comparison"]["differences"]["champion"]
+    assert against["high"] < 0
+    assert against["challenger_loss"] == pytest.approx(found["test"]["log_loss"])
+    assert set(found["comparison"]["differences"]) == {"champion", "logistic", "base_rate"}
+    assert (found["version"], found["champion"]["version"]) == (2, 1)
+    assert found["bundle_sha256"] == read_champion(promoted.config, "churn").bundle_sha256
+
+
+def test_the_rows_of_the_comparison_are_new_to_both(promoted: World):
+    found = decisions_of(promoted)[0].details
+    manifest = json.loads(
+        (promoted.state / "bundles" / found["champion"]["bundle_sha256"] / "manifest.json").read_text(encoding="utf-8")
+    )
+    assert manifest["fitted_on"]["to"][:10] == "2024-10-01"
+    # its labels reach to December 30: fair are January to April, 917 rows, and the newer half begins with March
+    assert (found["evaluated_on"]["from"][:10], found["evaluated_on"]["to"][:10]) == ("2025-03-01", "2025-04-01")
+    assert found["challenger_fitted_on"]["to"][:10] == "2024-12-01"  # + 90 days = 03-01
+    assert found["fitted_on"]["to"][:10] == "2025-04-01"  # what went live knows all ripe rows
+    assert "region" in {one["column"] for one in found["slices"]}
+    assert min(one["rows"] for one in found["slices"]) >= 100
+
+
+def test_mlflow_tells_why(promoted: World):
+    found = decisions_of(promoted)[0].details
+    with open_mlflow(promoted.config) as mlflow:
+        client = mlflow.MlflowClient()
+        version = client.get_model_version("small-churn", "2")
+        run = client.get_run(version.run_id)
+        kept = mlflow.artifacts.load_dict(f"{run.info.artifact_uri}/gate.json")
+        report = mlflow.artifacts.load_text(f"{run.info.artifact_uri}/report.html")
+    assert (version.tags["decision"], version.tags["trigger"]) == ("promoted", "schedule")
+    assert run.data.tags["why"] == found["why"]
+    assert run.data.metrics["gate_champion_high"] == found["comparison"]["differences"]["champion"]["high"]
+    assert kept["slices"] == found["slices"]
+    assert report == "how the challenger did"
+    assert "entity_id" not in json.dumps(kept)  # people are counted, not named
+
+
+def test_the_same_data_give_the_same_decision_and_nothing_new(promoted: World):
+    before = promoted.fingerprint()
+    with patch("pipeline.retrain.challenge", side_effect=AssertionError("it must not train again")):
+        answers = [retrain(promoted), retrain(promoted, "--force")]
+    for answer in answers:
+        assert answer.code == 0
+        assert (churn_of(answer)["outcome"], churn_of(answer)["is_new"]) == ("promoted", False)
+    assert promoted.fingerprint() == before
+    assert len(decisions_of(promoted)) == 1
+
+
+def test_what_people_rolled_back_stays_rolled_back(promoted: World, tmp_path: Path):
+    world = copy_world(promoted, tmp_path / "small")
+    assert world.run("rollback", "--target", "churn").code == 0
+    answer = retrain(world)
+    assert answer.code == 0
+    assert churn_of(answer)["outcome"] == "nothing_to_do"
+    assert churn_of(answer)["why"] == (
+        "Version 2 was promoted on these data, and another one was made live since by `rollback`."
+    )
+    assert read_champion(world.config, "churn").version == 1
+
+
+def test_a_dry_run_decides_and_changes_nothing(weak: World):
+    before = weak.fingerprint()
+    answer = retrain(weak, "--dry-run")
+    assert answer.code == 0
+    assert (churn_of(answer)["outcome"], churn_of(answer)["is_dry_run"]) == ("promoted", True)
+    assert weak.fingerprint() == before
+    assert decisions_of(weak) == []
+    assert versions_of(weak) == [1]
+
+
+def test_too_many_movers_are_refused_and_the_challenger_is_kept(weak: World, tmp_path: Path):
+    world = copy_world(weak, tmp_path / "small")
+    world.change_config(retrain__max_movers_share=0.0)
+    answer = retrain(world)
+    assert answer.code == 1
+    assert "would change grade, more than retrain.max_movers_share allows (0.0%)" in answer.err
+    assert answer.err.endswith("What was live stays live.\n")
+    document = churn_of(answer)
+    assert (document["outcome"], document["version"]) == ("refused", 2)
+    assert document["swap"]["movers"] > 0
+    assert read_champion(world.config, "churn").version == 1
+    again = retrain(world)
+    assert (again.code, churn_of(again)["is_new"], versions_of(world)) == (1, False, [1, 2])
+
+
+def test_without_a_trigger_nothing_is_trained(finished: World, tmp_path: Path):
+    world = copy_world(finished, tmp_path / "small")
+    world.change_config(**CHURN_ONLY)
+    answer = retrain(world)
+    assert answer.code == 0
+    assert churn_of(answer)["why"] == (
+        "No trigger fired. The data go 0 days beyond the last training (every_days: 30)."
+    )
+    assert [one.outcome for one in decisions_of(world)] == ["nothing_to_do"]
+    assert churn_of(retrain(world))["is_new"] is False
+    assert len(decisions_of(world)) == 1
+    # the champion was fitted on these very rows, so force finds nothing to compare on
+    forced = churn_of(retrain(world, "--force"))
+    assert forced["outcome"] == "nothing_to_do"
+    assert "Since then 0 rows became ripe" in forced["why"]
+
+
+def test_drift_is_told_with_both_losses(weak: World, tmp_path: Path):
+    world = copy_world(weak, tmp_path / "small")
+    world.change_config(retrain={"max_expected_loss": 0.01, "every_days": None})
+    with only_candidates(*SIMPLE):
+        assert world.run("score", "--json").code == 0
+    answer = retrain(world, "--dry-run")
+    (trigger,) = churn_of(answer)["triggers"]
+    assert (trigger["name"], trigger["fired"]) == ("drift", True)
+    assert "as expected from its probabilities for " in trigger["why"]
+    assert " newly ripe rows (max_expected_loss: 0.01)." in trigger["why"]
