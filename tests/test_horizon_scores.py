@@ -1,6 +1,5 @@
 """Several horizons from tables to the CRM: rows of each, one bundle, and only the primary one graded and written."""
 
-import json
 from pathlib import Path
 
 import numpy as np
@@ -12,6 +11,7 @@ from test_training import CHURN, make_world
 
 from features.errors import DataError
 from models.predict import load_bundle, to_probability
+from models.time_to_event import days_to_event
 from models.training_set import load_training_set
 from pipeline.horizons import make_horizon_sets
 from pipeline.ledger import open_ledger
@@ -83,14 +83,19 @@ def test_horizons_that_make_no_sense_are_refused(tmp_path: Path, keys: dict, sen
 
 
 @pytest.fixture(scope="module")
-def several(finished: World, tmp_path_factory: pytest.TempPathFactory) -> World:
+def trained(finished: World, tmp_path_factory: pytest.TempPathFactory) -> tuple[World, dict]:
     """A copy of the small CRM whose churn has three horizons, trained and scored; nobody changes it."""
     world = copy_world(finished, tmp_path_factory.mktemp("several") / "small")
     world.change_config(**CHURN_ONLY, **HORIZONS, targets__churn__time_to_event=True)
     with only_candidates(*SIMPLE):
-        assert world.run("train").code == 0
+        document = world.run("train", "--json").document["targets"]["churn"]
     assert world.run("score").code == 0
-    return world
+    return world, document
+
+
+@pytest.fixture
+def several(trained: tuple[World, dict]) -> World:
+    return trained[0]
 
 
 def newest_scores(world: World) -> pd.DataFrame:
@@ -129,26 +134,63 @@ def test_every_customer_has_a_row_per_horizon_and_the_primary_one_is_as_if_alone
     for days in (30, 180):
         rows = by_days[days]
         assert rows["probability"].tolist() == to_probability(rows["log_odds"].to_numpy()).tolist()
-        assert rows[["points", "grade", "coverage", "card", "days_to_event"]].isna().all(axis=None)
+        assert rows[["points", "grade", "coverage", "card", "days_to_event", "probability_low"]].isna().all(axis=None)
         assert set(rows["reasons"]) == {"[]"}
         assert rows["bundle_sha256"].tolist() == by_days[90]["bundle_sha256"].tolist()
 
 
-def test_figures_of_further_horizons_are_in_the_document_and_in_mlflow(several: World) -> None:
-    file = str((several.state / "mlflow.db").relative_to(several.folder))
-    keys = {key for (key,) in several.sql("SELECT DISTINCT key FROM metrics", file=file)}
-    assert {"horizon_30_test_auc", "horizon_180_test_log_loss", "horizon_180_coherent_log_loss", "test_auc"} <= keys
+def test_days_to_the_event_are_those_of_the_primary_rows(several: World) -> None:
+    scores = newest_scores(several)
+    table = scores.pivot_table(index="entity_id", columns="horizon_days", values="log_odds")
+    said = {days: table[days].to_numpy() for days in (30, 90, 180)}
+    own = scores[scores["horizon_days"] == 90].set_index("entity_id")["days_to_event"].loc[table.index]
+    np.testing.assert_array_equal(own.to_numpy(), days_to_event(said, -1))
+    known = own[own.notna()]
+    assert len(known) > 10
+    assert known.between(0, 180).all()
+    probable = table[180] < 0  # an order within 180 days is more likely than none
+    assert (own.notna() == probable).all()
+
+
+def test_the_document_has_figures_of_every_horizon_and_of_the_days(trained: tuple[World, dict]) -> None:
+    world, document = trained
+    assert list(document["horizons"]) == ["30", "180"]
+    for figures in document["horizons"].values():
+        assert {"selected", "test", "candidates", "coherent"} <= set(figures)
+    times = document["time_to_event"]
+    low, high = times["interval"]["concordance"]
+    assert 0.6 < low < times["concordance"] < high < 0.95
+    assert [one["days"] for one in times["by_horizon"]] == [30, 90, 180]
+    shares = [one["share"] for one in times["by_horizon"]]
+    assert shares == sorted(shares)  # more have ordered the longer one waits
+    assert all(abs(one["probability"] - one["share"]) < 0.1 for one in times["by_horizon"])
+    assert times["longest_days"] == 180
+    file = str((world.state / "mlflow.db").relative_to(world.folder))
+    keys = {key for (key,) in world.sql("SELECT DISTINCT key FROM metrics", file=file)}
+    assert {"horizon_30_test_auc", "horizon_180_coherent_log_loss", "time_to_event_concordance_low", "test_auc"} <= keys
 
 
 def test_only_the_primary_horizon_is_written_back(several: World, tmp_path: Path) -> None:
     world = copy_world(several, tmp_path / "small")
-    plan = world.run("writeback plan", "--json").document
-    records = next(iter(plan["targets"].values())) if "targets" in plan else plan
-    assert json.dumps(records)
-    assert world.run("writeback apply", "--json").code == 0
+    assert world.run("writeback apply").code == 0
     scores = newest_scores(world)
-    own = scores[scores["horizon_days"] == 90]
-    written = world.sql("SELECT count(DISTINCT record_id) FROM writes WHERE run_id = ?", scores["run_id"].iloc[0],
-                        file=str((world.state / "ledger.db").relative_to(world.folder)))  # fmt: skip
-    assert written[0][0] <= len(own)
-    assert np.isfinite(own["log_odds"]).all()
+    own = scores[scores["horizon_days"] == 90].set_index("entity_id")["probability"]
+    written = dict(world.sql("SELECT customer_id, churn_risk FROM customers WHERE churn_risk IS NOT NULL"))
+    assert {key: written[key] for key in own.index} == own.round(4).to_dict()
+    counts = world.run("score", "--json").document
+    assert (counts["is_new"], counts["rows"]) == (False, {"churn": len(own)})
+
+
+def test_horizons_of_the_config_and_of_the_model_have_to_meet(several: World, tmp_path: Path) -> None:
+    world = copy_world(several, tmp_path / "small")
+    world.change_config(targets__churn__horizons_days=[30, 90])
+    answer = world.run("score")
+    assert answer.code == 3
+    assert answer.err == (
+        "Error: Target 'churn': the live model was trained for 90 days and targets.churn.horizons_days begins with 30. "
+        "Train again, or put 90 first.\n"
+    )
+    world.change_config(targets__churn__horizons_days=[90, 180, 365])
+    document = world.run("score", "--json").document
+    assert "churn: the live model has no horizon of 365 days. Train again to score it." in document["notes"]
+    assert set(newest_scores(world)["horizon_days"]) == {90, 180}

@@ -135,6 +135,7 @@ def tables(tmp_path_factory: pytest.TempPathFactory) -> CrmTables:
         ("C20", "2024-04-01", 30, 0.0),  # the first end is past
         ("C21", "2024-03-01", 30, 1.0),  # corrected in April: it had ended on 10 March
         ("C22", "2024-03-01", 30, 0.0),  # it runs on, if for another customer
+        ("C22", "2024-03-12", 30, 0.0),  # still theirs: a version holds until its end
         ("C23", "2024-03-01", 30, 1.0),  # none at as_of, none at the end: not looked at in training
     ],
 )
@@ -158,6 +159,7 @@ def test_a_customer_left_if_no_subscription_is_alive_at_the_end_of_the_horizon(
         ("2024-03-20", "C01 C03 C04 C07 C10 C11 C12 C15 C19 C21"),  # S10 ends at as_of: alive until then
         ("2024-03-21", "C01 C03 C04 C05 C07 C11 C12 C15 C19 C20 C21"),  # S10 ended as announced; S05b, S20 are back
         ("2024-04-06", "C01 C05 C06 C07 C11 C12 C15 C19 C20"),  # S07 still runs as far as anyone knows
+        ("2024-04-20", "C01 C05 C06 C07 C11 C12 C15 C19 C20"),  # its end becomes known at as_of: not before it
         ("2024-04-21", "C01 C05 C06 C11 C12 C15 C19 C20"),
     ],
 )

@@ -28,5 +28,5 @@ def score(config: ConfigOption, as_json: JsonOption = False) -> None:
     for name, width in widths.dropna().items() if run.is_new else ():
         sentence = f"{name}: intervals of the probability are {width:.1%} wide on average"
         answer.print(sentence, markup=False, soft_wrap=True)
-    for sentence in run.notes:
+    for sentence in run.notes if run.is_new else ():
         answer.print(sentence, markup=False, soft_wrap=True)
