@@ -13,6 +13,7 @@ from models.errors import BundleError
 from models.predict import Bundle
 from models.reasons import EVERYTHING_ELSE, Reason, make_reasons
 from pipeline.config import Config
+from pipeline.deployment import make_target
 from pipeline.errors import ConfigError, GateError
 from pipeline.known_then import age_features
 from pipeline.ledger import Ledger
@@ -23,6 +24,9 @@ from pipeline.tombstones import load_tombstones
 
 BASE = "base"
 """Name of what everybody starts from, the last of the contributions."""
+
+MANY = 50_000
+"""Ids that can be compared with a mistyped one while somebody waits."""
 
 
 @dataclass(frozen=True)
@@ -201,9 +205,14 @@ def _unknown(config: Config, ledger: Ledger, entity_id: str, target: str | None)
         return DataError(f"'{entity_id}' was forgotten, with its scores. Nothing is left to explain.")
     known = ledger.scored_entities(target)
     of = f" of target '{target}'" if target else ""
+    if not known and target is not None:
+        make_target(config, target)  # refuses a name that the config does not have
     if not known:
         return DataError(f"There are no scores{of} yet. Run `leadsieve score` first.")
-    near = difflib.get_close_matches(entity_id, [one for one in known if abs(len(one) - len(entity_id)) < 3], n=3)
+    alike = [one for one in known if abs(len(one) - len(entity_id)) < 3]
+    if len(alike) > MANY:
+        alike = [one for one in alike if one.startswith(entity_id[:-2])]
+    near = difflib.get_close_matches(entity_id, alike, n=3)
     hint = f"Did you mean {', '.join(repr(one) for one in near)}?" if near else f"Scored are ids such as '{known[0]}'."
     return DataError(f"'{entity_id}' has no score{of} in the ledger. {hint}")
 

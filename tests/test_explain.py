@@ -110,6 +110,8 @@ def test_an_unknown_entity_is_told_the_nearest_ids(finished: World, customer: st
     assert f"'{customer[:-1]}' has no score in the ledger. Did you mean 'C" in answer.err
     answer = finished.run("explain", customer, "--target", "conversion")
     assert (answer.code, "has no score of target 'conversion'" in answer.err) == (3, True)
+    answer = finished.run("explain", customer, "--target", "convertion")
+    assert (answer.code, "Target 'convertion' is not in the config" in answer.err) == (2, True)
 
 
 def test_no_lock_is_needed_and_nothing_changes(finished: World, customer: str) -> None:
