@@ -1,5 +1,6 @@
 """Reasons: the three strongest each way, the exact remainder, in words."""
 
+import json
 from dataclasses import dataclass
 from typing import Any
 
@@ -7,7 +8,8 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from models.reasons import EVERYTHING_ELSE, make_reasons
+import models.reasons
+from models.reasons import EVERYTHING_ELSE, choose, make_reasons, write_reasons
 
 
 @dataclass(frozen=True)
@@ -76,3 +78,56 @@ def test_a_column_name_with_braces_is_no_template() -> None:
 
 def test_no_rows_no_reasons() -> None:
     assert make_reasons(pd.DataFrame({"a": []}), np.zeros((0, 1)), np.zeros(0), ["a"], {}) == []
+
+
+def many_rows() -> dict[str, Any]:
+    """Sixty rows with nulls, text that JSON escapes, equal contributions, and a reason about several columns."""
+    rng = np.random.default_rng(0)
+    parts = rng.integers(-4, 5, size=(60, 12)) / 8  # many are equal, some are zero
+    parts[0], parts[1], parts[2] = 0.0, 0.125, -0.125
+    frame = pd.DataFrame({f"c{at}": rng.integers(0, 3, 60).astype(float) for at in range(11)})
+    frame.loc[::7, "c1"] = np.nan
+    frame.loc[::5, "c3"], frame.loc[::6, "c4"] = -0.0, np.inf
+    frame["c2"] = rng.choice(['a "quoted"\n[red]', "中文", "plain", None], 60)
+    infos = {
+        "c1": Info("{value:,.0f} overdue", "逾期 {value:,.0f}"),
+        "rhythm": {"en": "{c0:,.0f} orders, {c1:.0f} days ago", "zh": "下单 {c0:,.0f} 次，{c1:.0f} 天前"},
+    }
+    return {
+        "frame": frame,
+        "contributions": parts,
+        "log_odds": rng.normal(size=60),
+        "columns": [*frame.columns, "rhythm"],
+        "infos": infos,
+    }
+
+
+@pytest.mark.parametrize("shown", [1, 3, 9, 20])
+def test_the_json_of_many_rows_is_that_of_the_reasons(shown: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    expected = [json.dumps(row, ensure_ascii=False) for row in make_reasons(**many_rows(), shown=shown)]
+    assert write_reasons(**many_rows(), shown=shown) == expected
+    monkeypatch.setattr(models.reasons, "CHUNK_ROWS", 7)
+    assert write_reasons(**many_rows(), shown=shown) == expected
+    told = [[reason["contribution"] for reason in json.loads(text)] for text in expected]
+    assert [sum(row) for row in told] == pytest.approx(many_rows()["log_odds"].tolist(), abs=1e-12)
+
+
+@pytest.mark.parametrize("shown", [1, 3, 5, 12])
+def test_the_strongest_are_chosen_whether_found_one_by_one_or_by_sorting(
+    shown: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    parts = many_rows()["contributions"]
+    one_by_one = choose(parts, shown)
+    monkeypatch.setattr(models.reasons, "FEW", 0)
+    assert (choose(parts, shown) == one_by_one).all()
+
+
+def test_of_equal_contributions_the_first_speaks_for_and_the_last_against() -> None:
+    parts = np.array([[1.0, 1.0, -1.0, 1.0, -1.0, 0.0]])
+    assert choose(parts, 2).tolist() == [[0, 1, 4, 2]]
+    assert choose(parts, 4).tolist() == [[0, 1, 3, -1, 4, 2, -1, -1]]
+    assert choose(parts[:, :1], 3).tolist() == [[0, -1, -1, -1, -1, -1]]  # fewer columns than reasons
+
+
+def test_no_rows_have_no_json() -> None:
+    assert write_reasons(pd.DataFrame({"a": []}), np.zeros((0, 1)), np.zeros(0), ["a"], {}) == []
