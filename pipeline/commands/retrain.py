@@ -1,14 +1,16 @@
 """`leadsieve retrain`: train challengers when they are due, and promote those that are better."""
 
 from collections.abc import Mapping
+from datetime import datetime
+from pathlib import Path
 from typing import Annotated, Any
 
 import typer
 from rich.table import Table
 
 from pipeline.commands.options import ConfigOption, JsonOption, answer, print_json, progress, say
-from pipeline.config import load_config
-from pipeline.errors import GateError
+from pipeline.config import Config, load_config
+from pipeline.errors import ConfigError, GateError
 
 ONLY_NOTED = "The ledger has this decision already; nothing was done again."
 _NAMES = {"champion": "the live model", "logistic": "the logistic line", "base_rate": "the base rate"}
@@ -19,6 +21,16 @@ def retrain(
     target: Annotated[str | None, typer.Option("--target", help="Look at this target only.")] = None,
     force: Annotated[bool, typer.Option("--force", help="Train even if no trigger fired.")] = False,
     dry_run: Annotated[bool, typer.Option("--dry-run", help="Decide, and change nothing.")] = False,
+    replay: Annotated[
+        bool, typer.Option("--replay", help="Train nothing; tell what this policy would have brought in the past.")
+    ] = False,
+    start: Annotated[
+        datetime | None, typer.Option("--from", formats=["%Y-%m-%d"], help="With --replay: the day it starts.")
+    ] = None,
+    choose_anew: Annotated[
+        bool, typer.Option("--choose-anew", help="With --replay: run the whole recipe at every training; slow.")
+    ] = False,
+    html: Annotated[Path | None, typer.Option("--html", help="With --replay: write it as a page.")] = None,
     as_json: JsonOption = False,
 ) -> None:
     """Train a challenger for every target that is due, and make it live only if it is better.
@@ -26,6 +38,11 @@ def retrain(
     Where the gate refuses one, what is live stays live and the command ends with exit code 1. Safe to kill and to run
     again: the same data give the same decision. `train` is the way without a gate.
     """
+    if replay:
+        _replay(load_config(config), target, start, choose_anew, html, as_json)
+        return
+    if start is not None or choose_anew or html is not None:
+        raise ConfigError("--from, --choose-anew and --html belong to --replay. Add it, or leave them out.")
     from pipeline.deployment import load_extract, make_target
     from pipeline.ledger import open_ledger
     from pipeline.lock import hold_lock
@@ -48,6 +65,38 @@ def retrain(
     refused = [f"{name}: {document['why']}" for name, document in documents.items() if document["outcome"] == "refused"]
     if refused:
         raise GateError(f"{' '.join(refused)} What was live stays live.")
+
+
+def _replay(
+    settings: Config, target: str | None, start: datetime | None, choose_anew: bool, html: Path | None, as_json: bool
+) -> None:
+    """Play the policy over the past, for one target or for each that is a chance; nothing is changed."""
+    from pipeline.deployment import load_extract, make_target
+    from pipeline.replay import replay_deployment
+    from pipeline.replay_page import make_tables, write_page
+
+    names = [make_target(settings, target).name] if target else _chances(settings)
+    documents: dict[str, Any] = {}
+    tables = load_extract(settings)
+    day = None if start is None else start.date()
+    for name in names:
+        with progress.status(f"Replaying {name} ..."):
+            found = replay_deployment(settings, tables, name, start=day, choose_anew=choose_anew)
+        documents[name] = found.to_json()
+        if html is not None:
+            write_page(found, html if len(names) == 1 else html.with_stem(f"{html.stem}-{name}"))
+        if not as_json:
+            for line in (f"{name}: {found.sentence}", found.compared, *found.notes):
+                say(line)
+            for table in make_tables(found):
+                answer.print(table)
+    if as_json:
+        print_json({"targets": documents})
+
+
+def _chances(settings: Config) -> list[str]:
+    """Targets that the gate can judge."""
+    return [name for name, target in settings.targets.items() if target.kind != "value"]
 
 
 def print_retraining(name: str, document: Mapping[str, Any]) -> None:
