@@ -7,6 +7,7 @@ from typing import Any
 import pandas as pd
 import pytest
 import typer
+from small_crm import only_candidates
 from test_bg_nbd import simulate as simulate_purchases
 from test_recipe import simulate
 from typer.testing import CliRunner
@@ -54,6 +55,34 @@ def test_people_get_a_table_and_the_notes(tmp_path: Path) -> None:
     assert "Selected: logistic" in result.stdout
     assert "200 test rows, base rate" in result.stdout
     assert "2 distinct times: candidates were compared on grouped folds." in " ".join(result.stdout.split())
+
+
+def test_the_report_is_written_beside_what_is_printed(tmp_path: Path) -> None:
+    page = tmp_path / "pages" / "report.html"
+    frames = [write(tmp_path / f"{name}.csv", simulate(200, seed=seed)) for seed, name in enumerate(("train", "test"))]
+    with only_candidates("base_rate", "logistic"):
+        profit = ("--value-per-event", 90, "--cost-per-contact", 9)
+        result = run(*frames, *OPTIONS, "--html", page, *profit, "--json")
+        document = json.loads(result.stdout)
+    text = page.read_text(encoding="utf-8")
+    assert f"<b>{document['test']['log_loss']:.4f}</b>" in text
+    assert "<title>train.csv, y: evaluation</title>" in text
+    assert "A contact pays from a probability of 10.0 % on" in text
+    assert "4 columns judged by when they were filled" in text  # those of the features: not label, time and group
+
+
+@pytest.mark.parametrize(
+    ("options", "expected"),
+    [
+        (("--value-per-event", 90, "--cost-per-contact", 9), "Pass all three, or none."),
+        (("--html", "page.html", "--value-per-event", 90), "Pass all three, or none."),
+        (("--html", "page.html", "--value-per-event", 90, "--cost-per-contact", 0), "expected both above 0."),
+    ],
+)
+def test_half_a_profit_is_refused_before_anything_is_read(options: tuple[Any, ...], expected: str) -> None:
+    result = run("none.csv", "none.csv", *OPTIONS, *options)
+    assert result.exit_code == 2
+    assert expected in " ".join(result.output.replace("│", " ").split())
 
 
 def test_no_signal_is_an_answer_and_no_failure(tmp_path: Path) -> None:

@@ -26,6 +26,7 @@ def train(
     from pipeline.ledger import open_ledger
     from pipeline.lock import hold_lock
     from pipeline.training import train_target
+    from pipeline.training_report import report_path
 
     settings = load_config(config)
     names = [make_target(settings, target).name] if target else list(settings.targets)
@@ -41,6 +42,8 @@ def train(
     else:
         for name, document in documents.items():
             print_training(name, document)
+            if (page := report_path(settings, name)).is_file():
+                _say(f"report: {page}")
     silent = [name for name, document in documents.items() if document["version"] is None]
     if silent:
         raise GateError(
