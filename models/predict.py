@@ -457,22 +457,29 @@ class Bundle:
         array of float64, rows x reason names
 
         """
-        base = float(sum(weight * member.base for weight, member in self.members))
-        found, done = np.empty((len(frame), len(self.reason_names))), 0
-        for columns, rows in self._chunks(frame):
-            found[done : done + rows] = self._explain(columns, rows, base).T
-            done += rows
-        return float(calibrate(self.calibrator, np.array([base]))[0][0]), found
+        return self.explain(frame)[1:]
 
-    def _explain(self, columns: Columns, rows: int, base: float) -> Floats:
-        """Contributions of some rows, reason names x rows."""
+    def explain(self, frame: pd.DataFrame) -> tuple[Floats, float, Floats]:
+        """Calibrated log-odds with their base and contributions: the trees are asked once for both."""
+        base = float(sum(weight * member.base for weight, member in self.members))
+        log_odds, found, done = np.empty(len(frame)), np.empty((len(frame), len(self.reason_names))), 0
+        for columns, rows in self._chunks(frame):
+            part = slice(done, done + rows)
+            log_odds[part], parts = self._explain(columns, rows, base)
+            found[part] = parts.T
+            done += rows
+        return log_odds, float(calibrate(self.calibrator, np.array([base]))[0][0]), found
+
+    def _explain(self, columns: Columns, rows: int, base: float) -> tuple[Floats, Floats]:
+        """Calibrated log-odds and contributions of some rows, reason names x rows."""
         place = {name: at for at, name in enumerate(self.reason_names)}
         parts = np.zeros((len(place), rows))
         for weight, member in self.members:
             for name, values in member.contributions(columns, rows).items():
                 parts[place[name]] += weight * values
         raw = self.raw_of(columns, rows)
-        return parts * chord(lambda values: calibrate(self.calibrator, values), base, raw)[1]
+        parts *= chord(lambda values: calibrate(self.calibrator, values), base, raw)[1]
+        return calibrate(self.calibrator, raw)[0], parts
 
     def unseen_share(self, frame: pd.DataFrame) -> dict[str, float]:
         """Share of rows, per text column, whose category the model has never met."""

@@ -1,7 +1,6 @@
 """Score everybody who is eligible at the end of the data: model, scorecard, reasons."""
 
 import hashlib
-import json
 import shutil
 from collections.abc import Collection, Mapping
 from dataclasses import dataclass
@@ -18,7 +17,7 @@ from features.spine import build_scoring_spine
 from features.tables import CrmTables
 from features.targets import Target
 from models.predict import Bundle, load_bundle
-from models.reasons import make_reasons
+from models.reasons import write_reasons
 from models.scorecard import Scorecard, load_scorecard
 from pipeline import __version__
 from pipeline.ages import note_on_ages
@@ -208,15 +207,14 @@ def _ask_model(judge: _Judge, built: FeatureFrame, stored: Path | None = None) -
         scored = score_on_spark(stored, built.frame, judge.champion.folder, judge.champion.bundle_sha256)
         log_odds, contributions = scored.log_odds, scored.contributions
     else:
-        log_odds = judge.bundle.log_odds(built.frame)
-        contributions = judge.bundle.contributions(built.frame)[1]
+        log_odds, _, contributions = judge.bundle.explain(built.frame)
     infos = {**judge.bundle.reason_words, **{info.name: info for info in built.infos}}
-    reasons = make_reasons(built.frame, contributions, log_odds, judge.bundle.reason_names, infos)
+    reasons = write_reasons(built.frame, contributions, log_odds, judge.bundle.reason_names, infos)
     return {
         **model_values(judge.bundle, built.frame, log_odds),
         "model_version": str(judge.champion.version),
         "bundle_sha256": judge.champion.bundle_sha256,
-        "reasons": [json.dumps(row, ensure_ascii=False) for row in reasons],
+        "reasons": reasons,
     }
 
 

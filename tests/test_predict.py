@@ -41,6 +41,7 @@ def test_base_and_contributions_sum_to_the_log_odds(name: str) -> None:
     bundle = fit(name).bundle
     base, parts = bundle.contributions(FRAME)
     np.testing.assert_allclose(base + parts.sum(axis=1), bundle.log_odds(FRAME), rtol=0, atol=1e-11)
+    assert bundle.explain(FRAME)[0].tobytes() == bundle.log_odds(FRAME).tobytes()
     assert parts.shape == (len(FRAME), len(bundle.columns))
 
 
