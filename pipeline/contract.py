@@ -160,7 +160,11 @@ def _check_scale(name: str, values: "pd.Series[Any]", about: Mapping[str, Any]) 
     times = max(now[1] / before[1], before[1] / now[1])
     if times >= OTHER_SCALE and (now[0] > before[2] or now[2] < before[0]):
         raise DataError(
-            f"Target '{name}': the values of column '{values.name}' are around {now[1]:,.6g}, in training they were "
-            f"around {before[1]:,.6g}: they seem to come in another unit (cents, thousands, another currency). "
+            f"Target '{name}': the values of column '{values.name}' are around {_short(now[1])}, in training they were "
+            f"around {_short(before[1])}: they seem to come in another unit (cents, thousands, another currency). "
             "Deliver them in the unit of before, or train again."
         )
+
+
+def _short(size: float) -> str:
+    return f"{size:,.0f}" if size >= 100 else f"{size:.3g}"
