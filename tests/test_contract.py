@@ -1,6 +1,7 @@
 """The contract: rows that are not what the model was fitted on stop the job, where LightGBM would score on."""
 
 from functools import cache
+from pathlib import Path
 from typing import Any
 
 import lightgbm as lgb
@@ -13,9 +14,10 @@ from test_recipe import simulate
 from features.build import FeatureFrame
 from features.errors import DataError
 from features.group import FeatureInfo
+from models.bundle import save_bundle
 from models.errors import BundleError
 from models.input_facts import describe_input, novelty
-from models.predict import Bundle
+from models.predict import Bundle, load_bundle
 from models.recipe import Choice, fit_choice
 from models.training_set import TrainingSet
 from pipeline.contract import check_contract, unseen_shares
@@ -153,10 +155,10 @@ def test_a_column_that_is_empty_all_at_once_stops_the_job() -> None:
     check(FRAME.head(1).assign(age=np.nan))  # one row may lack what a tenth of all rows lack
 
 
-def test_a_bundle_that_was_saved_before_there_were_facts_is_checked_for_names_and_types() -> None:
-    bundle = model()[0]
-    old = Bundle.__new__(Bundle)
-    old.__dict__ = {**vars(bundle), "manifest": {}}
+def test_a_bundle_that_was_saved_before_there_were_facts_is_checked_for_names_and_types(tmp_path: Path) -> None:
+    fitted = fit_choice(Choice("lightgbm", TREES, {"kind": "identity"}), simulate(600))
+    old = load_bundle(tmp_path / "bundle", save_bundle(tmp_path / "bundle", fitted))
+    assert "input" not in old.manifest
     check(FRAME.assign(region="mars", amount=FRAME["amount"] * 1e6, age=np.nan), old, currency="USD")
     with pytest.raises(BundleError, match=r"column 'age' is missing"):
         check(FRAME.drop(columns="age"), old)
