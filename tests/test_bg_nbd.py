@@ -1,6 +1,8 @@
 """BG/NBD: the published figures, the limits, what must rise or fall, and a process with known parameters."""
 
+from collections.abc import Callable
 from dataclasses import replace
+from pathlib import Path
 
 import numpy as np
 import pandas as pd
@@ -106,6 +108,21 @@ def test_the_process_is_found_again_and_what_comes_after_agrees(first_may_be_las
     for low in (0.2, 0.4, 0.6, 0.8):  # about 400 rows each or more: two and a half standard errors
         inside = (probability >= low) & (probability < low + 0.2)
         assert probability[inside].mean() == pytest.approx(label[inside].mean(), abs=0.06)
+
+
+@pytest.mark.data
+def test_all_customers_of_cdnow_have_the_published_parameters_of_their_sample(
+    public_data: Callable[[str], Path],
+) -> None:
+    place = public_data("cdnow") / "cdnow" / "CDNOW_master.txt.gz"
+    lines = pd.read_csv(place, sep=r"\s+", skiprows=1, names=["who", "on", "pieces", "amount"])
+    days = pd.to_datetime(lines["on"].astype(str))
+    seen = days[days <= "1997-09-30"].groupby(lines["who"]).agg(["nunique", "min", "max"])
+    weeks = [(end - seen["min"]).dt.days.to_numpy() / 7.0 for end in (seen["max"], pd.Timestamp("1997-09-30"))]
+    found = fit_to_purchases(Histories(seen["nunique"].to_numpy(dtype=np.float64) - 1.0, *weeks))
+    # the sample is a tenth of them: within two of the standard errors of its estimates
+    for name, error in {"r": 0.013, "alpha": 0.378, "a": 0.186, "b": 0.705}.items():
+        assert getattr(found, name) == pytest.approx(getattr(PUBLISHED, name), abs=2 * error)
 
 
 def test_labels_of_another_season_move_the_level_that_purchases_gave() -> None:
