@@ -16,6 +16,8 @@ from models.tuning import Trial, settled_evidence
 
 NAME = "blend"
 MEMBERS = ("bg_nbd", "logistic", "binned", "lightgbm")
+MEMORIES = ("newest_half", "newest_quarter")
+"""Beside a member that learned from all rows, those of the same kind that learned from the newest."""
 LAGGING = 2.0
 """Standard errors by which the blend must be better without a member for it to be dropped."""
 WORTH_DROPPING = 0.005
@@ -58,8 +60,9 @@ def _losses_without(parts: Sequence[Floats], kept: Sequence[int], out: int, labe
 
 def try_blend(trials: Sequence[Trial], label: Sequence[Floats], folds: Folds) -> Trial | None:
     """Blend what the members said out of fold; who stays in a fold rests on its evidence only."""
-    found = {trial.name: trial for trial in trials if trial.name in MEMBERS and not trial.is_constant}
-    members = [found[name] for name in MEMBERS if name in found]
+    names = [*MEMBERS, *(f"{name}_{memory}" for memory in MEMORIES for name in MEMBERS)]
+    found = {trial.name: trial for trial in trials if trial.name in names and not trial.is_constant}
+    members = [found[name] for name in names if name in found]
     if len(members) < 2:
         return None
 

@@ -1,7 +1,6 @@
 """Calibrators: strictly increasing curves on the log-odds, fitted on unseen rows, chosen out of time.
 
-A calibrator has a shape (identity, sigmoid, curve), judged with the level of each fold taken out,
-and a level, which is moved only where the folds agree on it.
+The shapes (identity, sigmoid, curve) are judged with the level of each fold taken out.
 """
 
 from collections.abc import Callable, Mapping, Sequence
@@ -11,8 +10,7 @@ import numpy as np
 from sklearn.isotonic import isotonic_regression
 
 from models.candidate import Floats
-from models.level import fit_level, level_free, level_free_losses
-from models.metrics import log_losses
+from models.level import level_free, level_free_losses
 from models.predict import calibrate, to_probability
 from models.split import Folds
 from models.tuning import evidence
@@ -113,36 +111,11 @@ def _choose_shape(free: Sequence[Floats], label: Sequence[Floats], kind: str) ->
     return best
 
 
-def _mean_level(levels: Sequence[float]) -> float:
-    """Mean of the folds' levels, pulled to 0 by how much they disagree."""
-    mean, count = float(np.mean(levels)), len(levels)
-    if count < 2 or mean == 0.0:
-        return mean / 2.0
-    noise = float(np.var(levels, ddof=1)) / count
-    return mean * mean**2 / (mean**2 + noise)
-
-
-def _mean_loss(raw: Floats, label: Floats) -> float:
-    return float(log_losses(label, to_probability(raw)).mean())
-
-
-def _choose_level(raw: Sequence[Floats], label: Sequence[Floats]) -> float:
-    """Level to add: what the folds agree on, if it would have helped in later folds; else 0."""
-    levels = [fit_level(part, one) for part, one in zip(raw, label, strict=True)]
-    saved = [
-        _mean_loss(raw[at], label[at]) - _mean_loss(raw[at] + _mean_level(levels[:at]), label[at])
-        for at in range(1, len(raw))
-    ]
-    if len(saved) < 2 or np.mean(saved) <= np.std(saved, ddof=1) / np.sqrt(len(saved)):
-        return 0.0
-    return _mean_level(levels)
-
-
 def choose_calibrator(raw: Sequence[Floats], label: Sequence[Floats], folds: Folds) -> Calibrator:
     """Choose a calibrator by log loss on folds it has not seen, then fit it on all of them.
 
     With time, a fold is judged by calibrators of the folds before it; without, of all others. The
-    level rests on the folds whose horizons do not overlap, at least three.
+    level of each fold is taken out: `models.drift` moves that.
 
     Parameters
     ----------
@@ -153,5 +126,4 @@ def choose_calibrator(raw: Sequence[Floats], label: Sequence[Floats], folds: Fol
 
     """
     free = level_free(raw, label)
-    shape = SHAPES[_choose_shape(free, label, folds.kind)](np.concatenate(free), np.concatenate(label))
-    return shift(shape, _choose_level([raw[at] for at in folds.apart], [label[at] for at in folds.apart]))
+    return SHAPES[_choose_shape(free, label, folds.kind)](np.concatenate(free), np.concatenate(label))

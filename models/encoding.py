@@ -25,7 +25,8 @@ class CodedRows:
     """What candidates learn from: one array per column, as a bundle reads them.
 
     Numbers are float64 with NaN; text is the place among the categories of the contract, -1 when
-    missing. `roles` and `horizon` are those of the training set.
+    missing. `roles` and `horizon` are those of the training set; `order` is the place of each row's
+    time among all times, None without times.
     """
 
     contract: Sequence[Mapping[str, Any]]
@@ -35,16 +36,17 @@ class CodedRows:
     directions: Mapping[str, int]
     roles: Mapping[str, str] = field(default_factory=dict)
     horizon: int = 0
+    order: NDArray[np.int64] | None = None
 
     def __len__(self) -> int:
         return len(self.label)
 
     def only(self, names: Collection[str]) -> "CodedRows":
-        """Return the same rows with these columns alone, in the order of the contract."""
+        """Return the same rows with these columns, in the order of the contract; a purchase history stays beside."""
         contract = [entry for entry in self.contract if entry["name"] in names]
-        return replace(
-            self, contract=contract, columns={entry["name"]: self.columns[entry["name"]] for entry in contract}
-        )
+        kept = {*(entry["name"] for entry in contract), *self.roles.values()}
+        columns = {name: column for name, column in self.columns.items() if name in kept}
+        return replace(self, contract=contract, columns=columns)
 
     def take(self, at: NDArray[np.intp]) -> "CodedRows":
         """Return the rows at these positions."""
@@ -53,6 +55,7 @@ class CodedRows:
             columns={name: column[at] for name, column in self.columns.items()},
             label=self.label[at],
             group=self.group[at],
+            order=None if self.order is None else self.order[at],
         )
 
 
@@ -77,7 +80,9 @@ def make_contract(frame: pd.DataFrame) -> list[dict[str, Any]]:
 def code_rows(rows: TrainingSet, contract: Sequence[Mapping[str, Any]]) -> CodedRows:
     """Read the rows of a training set as the bundle will read rows to score."""
     columns = read_columns(rows.frame, contract)
-    return CodedRows(contract, columns, rows.label, row_groups(rows), rows.directions, rows.roles, rows.horizon)
+    order = None if rows.time is None else np.unique(rows.time, return_inverse=True)[1].astype(np.int64)
+    roles = {role: name for role, name in rows.roles.items() if name in columns}  # somebody may have dropped columns
+    return CodedRows(contract, columns, rows.label, row_groups(rows), rows.directions, roles, rows.horizon, order)
 
 
 def _table(codes: NDArray[Any], weights: Floats | None, categories: int) -> Floats:

@@ -104,6 +104,18 @@ def _moved(probability: Floats, level: float) -> Floats:
     return np.asarray(probability * odds_of_level / (1.0 - probability + probability * odds_of_level))
 
 
+def move_interval(interval: Interval, level: float) -> Interval:
+    """Return the interval of a model whose calibrated log-odds were all moved by a level.
+
+    >>> moved = move_interval({"log_odds": [0.0], "low": [0.0, 0.5], "high": [0.5, 1.0]}, np.log(3.0))
+    >>> np.round(moved["log_odds"], 2).tolist(), np.round(moved["low"], 2).tolist()
+    ([1.1], [0.0, 0.75])
+
+    """
+    moved = {key: _moved(np.asarray(interval[key]), level).tolist() for key in ("low", "high")}
+    return {**interval, "log_odds": (np.asarray(interval["log_odds"]) + level).tolist(), **moved}
+
+
 def fit_interval(
     log_odds: Sequence[Floats], label: Sequence[Floats], group: NDArray[np.int64], folds: Folds, seed: int = 0
 ) -> Interval:

@@ -2,7 +2,7 @@
 
 import time
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import numpy as np
@@ -14,20 +14,31 @@ from models.base_rate import BaseRate
 from models.bg_nbd import BgNbd
 from models.binned import Binned
 from models.boosted_trees import BoostedTrees
-from models.calibration import IDENTITY, Calibrator, choose_calibrator
+from models.calibration import IDENTITY, Calibrator, choose_calibrator, shift
 from models.candidate import Candidate, Floats, Member, Setting
+from models.drift import choose_gain, moved_columns, newest_level
 from models.encoding import CodedRows, code_rows, make_contract
 from models.input_facts import describe_input
-from models.intervals import Interval, check_honesty, fit_interval
+from models.intervals import Interval, check_honesty, fit_interval, move_interval
 from models.logistic import Logistic, SingleColumn
 from models.metrics import log_losses, measure
+from models.newest import Newest
 from models.predict import Bundle, calibrate, to_probability
-from models.selection import select
+from models.selection import WORTH_HAVING, select
 from models.split import Folds, make_folds, weeks_of
 from models.training_set import TrainingSet, check_learnable
 from models.tuning import Trial, joined_rows, try_candidate
 
-CANDIDATES: tuple[Candidate, ...] = (BaseRate(), SingleColumn(), BgNbd(), Logistic(), Binned(), BoostedTrees())
+MEMBERS: tuple[Candidate, ...] = (Logistic(), Binned(), BoostedTrees())
+CANDIDATES: tuple[Candidate, ...] = (
+    *(BaseRate(), SingleColumn(), BgNbd(), *MEMBERS),
+    *(
+        Newest(member, share, memory)
+        for memory, share in zip(blend.MEMORIES, (0.5, 0.25), strict=True)
+        for member in MEMBERS
+    ),
+)
+"""The newest rows by themselves are tried where folds are in time, which shows whether that helps."""
 
 
 @dataclass(frozen=True)
@@ -40,12 +51,17 @@ class RecipeSettings:
 
 @dataclass(frozen=True)
 class Choice:
-    """What the recipe settled on: enough to fit the same model on other rows."""
+    """What the recipe settled on: enough to fit the same model on other rows.
+
+    `gain` says how far the level follows newer rows, `left_out` which columns have moved away: see `models.drift`.
+    """
 
     name: str
     setting: Setting
     calibrator: Calibrator
     interval: Interval | None = None
+    gain: float = 0.0
+    left_out: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -102,6 +118,8 @@ class Evaluation:
             "candidates": [dict(one) for one in self.candidates],
             "setting": dict(self.choice.setting),
             "calibrator": self.choice.calibrator["kind"],
+            "level_gain": self.choice.gain,
+            "left_out": list(self.choice.left_out),
             "score_interval": None if self.honesty is None else dict(self.honesty),
             "folds": self.folds,
             "fitted_on": dict(self.fitted.fitted_on),
@@ -122,22 +140,51 @@ def fit_choice(choice: Choice, rows: TrainingSet) -> FittedModel:
     """Fit a choice on rows: the settings, the calibrator and the interval stay as they are."""
     check_learnable(rows)
     contract = make_contract(rows.frame)
-    members = _fit_members(choice, code_rows(rows, contract))
+    coded = code_rows(rows, contract).only([str(name) for name in rows.frame if name not in choice.left_out])
+    members = _fit_members(choice, coded)
     texts = {name: text for _, member in members for name, text in member.texts.items()}
     model = {
-        "columns": contract,
+        "columns": [entry for entry in contract if entry["name"] in coded.columns],
         "calibrator": dict(choice.calibrator),
         "members": [{"weight": weight, **member.document} for weight, member in members],
     }
     if choice.interval is not None:
         model["interval"] = dict(choice.interval)
-    return FittedModel(choice, model, texts, rows.describe())
+    return _at_level(FittedModel(choice, model, texts, rows.describe()), rows)
+
+
+def _at_level(fitted: FittedModel, rows: TrainingSet) -> FittedModel:
+    """Move a model, and its intervals, to the level that newer rows have reached, as far as its choice says."""
+    if not fitted.choice.gain:
+        return fitted
+    level = newest_level(rows, fitted.bundle.raw_log_odds(rows.frame), fitted.choice.gain)
+    model = {**fitted.model, "calibrator": shift(fitted.choice.calibrator, level)}
+    if fitted.choice.interval is not None:
+        slope = float(fitted.choice.calibrator.get("slope", 1.0))
+        model["interval"] = move_interval(fitted.choice.interval, slope * level)
+    return replace(fitted, model=model)
 
 
 def _try_all(rows: CodedRows, folds: Folds, label: Sequence[Floats]) -> list[Trial]:
-    trials = [try_candidate(candidate, rows, folds) for candidate in CANDIDATES if candidate.settings(rows)]
+    candidates = [one for one in CANDIDATES if folds.kind == "time" or not isinstance(one, Newest)]
+    trials = [try_candidate(candidate, rows, folds) for candidate in candidates if candidate.settings(rows)]
     blended = blend.try_blend(trials, label, folds)
     return trials if blended is None else [*trials, blended]
+
+
+def _try_columns(rows: CodedRows, folds: Folds, label: Sequence[Floats]) -> tuple[list[Trial], tuple[str, ...]]:
+    """Trials without the columns that have moved away, and these; with them where they are missed."""
+    trials, moved = _try_all(rows, folds, label), moved_columns(rows, folds)
+    steady = [name for name in rows.columns if name not in moved]
+    if not moved or not steady:
+        return trials, ()
+    without = _try_all(rows.only(steady), folds, label)
+    with_all, best = (min(_level_free_loss(one, label) for one in tried) for tried in (trials, without))
+    return (trials, ()) if with_all < (1.0 - WORTH_HAVING) * best else (without, tuple(moved))
+
+
+def _level_free_loss(trial: Trial, label: Sequence[Floats]) -> float:
+    return float(log_losses(np.concatenate(label), to_probability(np.concatenate(trial.level_free))).mean())
 
 
 def _measure_trial(trial: Trial, rows: CodedRows, at: Any, settings: RecipeSettings) -> dict[str, Any]:
@@ -153,7 +200,7 @@ def _is_constant(fitted: FittedModel, rows: TrainingSet) -> bool:
 
 
 def _choose_and_fit(
-    trials: Sequence[Trial], train: TrainingSet, rows: CodedRows, folds: Folds
+    trials: Sequence[Trial], train: TrainingSet, rows: CodedRows, folds: Folds, left_out: tuple[str, ...]
 ) -> tuple[FittedModel, tuple[str, ...]]:
     """Select, calibrate and fit; a candidate that ends in one score for everybody is passed over."""
     at = joined_rows(folds)
@@ -167,9 +214,11 @@ def _choose_and_fit(
         if not trial.is_constant:
             calibrated = [calibrate(calibrator, part)[0] for part in trial.log_odds]
             interval = fit_interval(calibrated, labels, rows.group[at], folds)
-        fitted = fit_choice(Choice(trial.name, trial.setting, calibrator, interval), train)
+        choice = Choice(trial.name, trial.setting, calibrator, interval, left_out=left_out)
+        fitted = fit_choice(choice, train)
         if not _is_constant(fitted, train):
-            return fitted, tuple(refused)
+            gain = choose_gain(train, fitted.bundle.raw_log_odds(train.frame))
+            return _at_level(replace(fitted, choice=replace(choice, gain=gain)), train), tuple(refused)
         refused.append(f"{trial.name} was passed over: fitted on all training rows it gives everybody the same score.")
         left.remove(trial)
 
@@ -188,6 +237,17 @@ def _notes(train: TrainingSet, test: TrainingSet) -> list[str]:
             notes.append(
                 f"The horizon of {late:,} training rows ends after the test begins: their labels were not known then."
             )
+    return notes
+
+
+def _drift_notes(choice: Choice) -> list[str]:
+    """What was done about drift."""
+    notes = []
+    if choice.left_out:
+        listed = ", ".join(choice.left_out)
+        notes.append(f"Later rows have other values than earlier ones in {listed}: left out, as it cost nothing.")
+    if choice.gain:
+        notes.append(f"The level of the outcome moves: it follows newer rows with a gain of {choice.gain:g} per block.")
     return notes
 
 
@@ -218,9 +278,9 @@ def evaluate(train: TrainingSet, test: TrainingSet, settings: RecipeSettings = R
     folds = make_folds(train, settings.seed)
     rows = code_rows(train, make_contract(train.frame))
     labels = [rows.label[fold.valid] for fold in folds.folds]
-    trials = _try_all(rows, folds, labels)
+    trials, left_out = _try_columns(rows, folds, labels)
     at = joined_rows(folds)
-    fitted, refused = _choose_and_fit(trials, train, rows, folds)
+    fitted, refused = _choose_and_fit(trials, train, rows, folds, left_out)
     probability = fitted.bundle.predict(test.frame)
     return Evaluation(
         choice=fitted.choice,
@@ -231,7 +291,7 @@ def evaluate(train: TrainingSet, test: TrainingSet, settings: RecipeSettings = R
         test_probability=probability,
         evaluated_on=test.describe(),
         folds=f"{len(folds.folds)} {folds.kind}",
-        notes=(*folds.notes, *refused, *_notes(train, test)),
+        notes=(*folds.notes, *refused, *_drift_notes(fitted.choice), *_notes(train, test)),
         seconds=time.monotonic() - started,
         honesty=_check_intervals(fitted, test),
     )

@@ -13,7 +13,11 @@ from models.predict import to_probability
 from models.tuning import Trial
 
 PREFERENCE = ("base_rate", "single_column", "blend", "bg_nbd", "logistic", "binned", "lightgbm")
-"""A single column if it is about as good; then the blend, as among equals a mean is the safest; then the simplest."""
+"""A single column if it is about as good; then the blend, as among equals a mean is the safest; then the simplest.
+
+What is not in the list, a model of the newest rows by itself, is a member of the blend and never chosen alone:
+the best of many memories would be best by chance.
+"""
 SINGLE_COLUMN_NOISE = 1.0
 """Standard errors by which a single column may trail."""
 NOISE = 2.0
@@ -147,7 +151,7 @@ def select(
     Parameters
     ----------
     trials : sequence of Trial
-        Among them `base_rate`.
+        Among them `base_rate`; those that `PREFERENCE` does not name are not chosen.
     label, group : array
         Of the rows predicted out of fold, fold after fold.
     when : array of int, optional
@@ -155,6 +159,7 @@ def select(
         their own fold and time only, so that a candidate gains nothing by knowing which past weeks were good.
 
     """
+    trials = [trial for trial in trials if trial.name in PREFERENCE]
     by_name = {trial.name: trial for trial in trials}
     fold = np.repeat(np.arange(len(trials[0].log_odds)), [len(part) for part in trials[0].log_odds])
     rows = _Rows(label, group, _positions(fold if when is None else fold * (int(when.max()) + 1) + when))

@@ -148,6 +148,24 @@ def _time_blocks(time: NDArray[Any]) -> NDArray[np.int64]:
     return _quantile_blocks(time)
 
 
+def block_horizons(rows: TrainingSet) -> tuple[NDArray[np.int64], list[int]] | None:
+    """Cut rows into blocks of time (from 0), and say how many of them each block could have learned from.
+
+    A block could learn from those that end a horizon before it begins. None without times, or with
+    fewer than four blocks.
+    """
+    if rows.time is None:
+        return None
+    block = np.unique(_time_blocks(np.asarray(rows.time)), return_inverse=True)[1].astype(np.int64)
+    count = int(block.max()) + 1
+    if count < 4:
+        return None
+    time, gap = _clock(rows)
+    begins = [time[block == one].min() for one in range(count)]
+    ends = [time[block == one].max() for one in range(count)]
+    return block, [sum(1 for end in ends[:one] if end + gap <= begin) for one, begin in enumerate(begins)]
+
+
 def _usable_blocks(rows: TrainingSet, block: NDArray[np.int64], min_share: float) -> list[np.int64]:
     """Blocks that leave enough rows to fit on once the gap before them is cut out."""
     usable = []

@@ -16,7 +16,9 @@ from models.recipe import Evaluation, RecipeSettings, evaluate, refit
 from models.training_set import TrainingSet
 
 QUICK = RecipeSettings(resamples=20)
-NAMES = ["base_rate", "single_column", "logistic", "binned", "lightgbm", "blend"]
+MEMBERS = ["logistic", "binned", "lightgbm"]
+NEWEST = [f"{name}_{memory}" for memory in ("newest_half", "newest_quarter") for name in MEMBERS]
+NAMES = ["base_rate", "single_column", *MEMBERS, *NEWEST, "blend"]
 
 
 def simulate(rows: int, seed: int = 0, strength: float = 1.0, snapshots: int = 6) -> TrainingSet:
