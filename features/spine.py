@@ -83,7 +83,7 @@ def entity_ages(tables: CrmTables, spine: pd.DataFrame, target: Target) -> "pd.S
     """
     with open_database(tables) as database:
         born = database.frame(_births(database, target)).set_index("entity_id")["born_at"]
-    ages: pd.Series[float] = (spine["as_of"] - spine["entity_id"].map(born)) / pd.Timedelta(days=1)
+    ages: pd.Series[float] = (spine["as_of"] - spine["entity_id"].map(born)).dt.total_seconds() / 86_400
     return ages
 
 

@@ -159,7 +159,7 @@ def _split_at(rows: TrainingSet, block: TrainingSet) -> tuple[TrainingSet, Train
 def _labels_of(block: TrainingSet, rows: TrainingSet) -> Floats:
     """Label of each row of the block in another horizon's set; NaN where it is not in there."""
     known = pd.Series(rows.label, pd.MultiIndex.from_frame(_keys(rows)))
-    return known.reindex(pd.MultiIndex.from_frame(_keys(block))).to_numpy(dtype=np.float64)
+    return np.asarray(known.reindex(pd.MultiIndex.from_frame(_keys(block))), dtype=np.float64)
 
 
 def _keys(rows: TrainingSet) -> pd.DataFrame:
