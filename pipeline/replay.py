@@ -21,6 +21,7 @@ from models.split import split_test
 from models.training_set import TrainingSet
 from pipeline.config import Config
 from pipeline.deployment import make_target
+from pipeline.errors import ConfigError
 from pipeline.training import make_training_set
 
 EVERY_DAYS = 30
@@ -209,12 +210,14 @@ def replay_deployment(
     Raises
     ------
     ConfigError
-        If there is no such target.
+        If there is no such target, or it has no probabilities.
     DataError
         If the history is too short to replay.
 
     """
     target = make_target(config, name)
+    if target.kind == "value":
+        raise ConfigError(f"Target '{name}' is of kind value, and replayed are probabilities. Name another target.")
     with open_database(tables) as database:
         settle = settle_days(database, tables, target)
     rows = make_training_set(config, tables, name)

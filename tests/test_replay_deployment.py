@@ -22,6 +22,7 @@ from models.replay_figures import Contacts
 from models.training_set import TrainingSet
 from pipeline.config_schema import Capacity, Profit
 from pipeline.deployment import load_extract
+from pipeline.errors import ConfigError
 from pipeline.replay import Replayed, contacts_of, policies_around, replay_deployment, replay_rows
 from pipeline.replay_page import make_page, make_tables, write_page
 
@@ -122,16 +123,30 @@ def test_without_a_schedule_the_usual_one_is_looked_at() -> None:
     assert policies_around(Policy(1))[1] == Policy(1)  # half a day is a day
 
 
-def test_a_deployment_is_replayed_from_its_extract(finished: World) -> None:
+def test_the_command_replays_the_policy_of_the_config_and_changes_nothing(world: World, tmp_path: Path) -> None:
+    counted = "SELECT count(*) FROM decisions"
+    before = world.sql(counted, file=str(world.state / "ledger.db"))
+    page = tmp_path / "replay.html"
+    with only_candidates(*SIMPLE):
+        found = world.run("retrain", "--replay", "--target", "churn", "--html", str(page), "--json").document
+    played = found["targets"]["churn"]["policies"]
+    assert [one["name"] for one in played[:4]] == [
+        "never",
+        "every 15 days, gated",
+        "every 30 days, gated",
+        "every 60 days, gated",
+    ]
+    assert {one["rows"] for one in played} == {found["targets"]["churn"]["replayed"]["rows"]}
+    assert "retraining policy</h1>" in page.read_text(encoding="utf-8")
+    assert world.sql(counted, file=str(world.state / "ledger.db")) == before
+
+
+def test_money_has_no_probabilities_to_replay(finished: World) -> None:
     config = finished.config
-    with only_candidates(*SIMPLE), patch("pipeline.deployment.CATALOG", FEW_GROUPS):
-        found = replay_deployment(config, load_extract(config), "churn")
-    assert found.configured == Policy(30, None, gate=True)
-    assert {one.played.policy.every for one in found.summary.accounts} == {None, 15, 30, 60}
-    begin = np.datetime64(found.summary.replay.start)
-    rows = found.summary.replay.rows
-    assert rows.time.min() >= begin
-    assert rows.keys["as_of"].to_numpy().tolist() == rows.time.tolist()
+    churn = config.targets["churn"].model_copy(update={"kind": "value"})
+    changed = config.model_copy(update={"targets": {"value": churn}})
+    with pytest.raises(ConfigError, match="kind value"):
+        replay_deployment(changed, load_extract(config), "value")
 
 
 def test_contacts_are_priced_by_the_config_and_limited_by_the_capacity(finished: World) -> None:

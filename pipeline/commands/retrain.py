@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import Annotated, Any
 
 import typer
+from rich.status import Status
 from rich.table import Table
 
 from pipeline.commands.options import ConfigOption, JsonOption, answer, print_json, progress, say
@@ -80,8 +81,12 @@ def _replay(
     tables = load_extract(settings)
     day = None if start is None else start.date()
     for name in names:
-        with progress.status(f"Replaying {name} ..."):
-            found = replay_deployment(settings, tables, name, start=day, choose_anew=choose_anew)
+        with progress.status(f"Replaying {name} ...") as status:
+
+            def tell(fitted: int, rows: int, name: str = name, status: Status = status) -> None:
+                status.update(f"Replaying {name}: {fitted:,} models fitted, the next one on {rows:,} rows ...")
+
+            found = replay_deployment(settings, tables, name, start=day, choose_anew=choose_anew, tell=tell)
         documents[name] = found.to_json()
         if html is not None:
             write_page(found, html if len(names) == 1 else html.with_stem(f"{html.stem}-{name}"))
