@@ -17,7 +17,9 @@ Wettenstein et al. 2025, "From decision trees to Boolean logic: a fast and unifi
 
 """
 
+import os
 from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from functools import cache
 from typing import Any
@@ -136,6 +138,13 @@ def _number(rows: NDArray[np.uint8]) -> NDArray[np.intp]:
     return total.astype(np.intp)
 
 
+def _count_threads() -> int:
+    """As many as OpenMP may use, which LightGBM goes by; NumPy lets go of Python while it looks up."""
+    asked = os.environ.get("OMP_NUM_THREADS", "")
+    cores = os.cpu_count() or 1
+    return min(int(asked), cores) if asked.isdecimal() and int(asked) else cores
+
+
 class TreeReasons:
     """Tables of all trees of a LightGBM text model."""
 
@@ -158,8 +167,14 @@ class TreeReasons:
     def explain(self, matrix: Floats) -> Floats:
         """Shapley values in the log-odds of the trees: inputs x rows, for rows x inputs."""
         found = np.zeros((self.features, len(matrix)))
-        for start in range(0, len(matrix), CHUNK_ROWS):
-            self._explain_chunk(matrix[start : start + CHUNK_ROWS], found[:, start : start + CHUNK_ROWS])
+        parts = [slice(start, start + CHUNK_ROWS) for start in range(0, len(matrix), CHUNK_ROWS)]
+        if len(parts) < 2:
+            for part in parts:
+                self._explain_chunk(matrix[part], found[:, part])
+            return found
+        with ThreadPoolExecutor(_count_threads()) as threads:
+            for _ in threads.map(lambda part: self._explain_chunk(matrix[part], found[:, part]), parts):
+                pass
         return found
 
     def _explain_chunk(self, matrix: Floats, found: Floats) -> None:

@@ -136,7 +136,9 @@ def test_how_leaves_are_put_into_tables_changes_nothing(
     compare(grow(num_leaves=20), unseen(120))
 
 
-def test_a_row_says_the_same_alone_to_the_bit(monkeypatch: pytest.MonkeyPatch):
+@pytest.mark.parametrize("threads", ["1", "3", ""])
+def test_a_row_says_the_same_alone_to_the_bit(threads: str, monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.setenv("OMP_NUM_THREADS", threads)
     tables = TreeReasons(grow(num_leaves=20).model_to_string(), 8)
     whole = tables.explain(unseen())
     monkeypatch.setattr(models.tree_reasons, "CHUNK_ROWS", 7)
