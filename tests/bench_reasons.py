@@ -123,17 +123,15 @@ def run(rows: int, columns: int, trees: int, leaves: int, sample: int) -> dict[s
     peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024**2
     looked_up = explained.wall + tables.wall
     print(f"scores: {rows / scored.wall:,.0f} rows/s ({scored.wall:.1f} s; {scored.cpu:.1f} s of CPU)")
-    print(
-        f"reasons: {rows / looked_up:,.0f} rows/s with scores ({looked_up:.1f} s; {explained.cpu + tables.cpu:.1f} of CPU)"
-    )
+    cpu = explained.cpu + tables.cpu
+    print(f"reasons: {rows / looked_up:,.0f} rows/s with scores ({looked_up:.1f} s; {cpu:.1f} s of CPU)")
     print(f"  of which making the tables {tables.wall:.1f} s; words and JSON beside that {written.wall:.1f} s")
     print(
         f"pred_contrib: {len(few) / slow.wall:,.0f} rows/s, measured on {len(few):,} rows; all rows in proportion: "
         f"{scale * slow.wall:,.0f} s ({scale * slow.cpu:,.0f} s of CPU)"
     )
-    print(
-        f"largest difference to pred_contrib {np.abs(parts[: len(few)] - reference).max():.1e}, of a sum {worst_sum:.1e}"
-    )
+    worst = float(np.abs(parts[: len(few)] - reference).max())
+    print(f"largest difference to pred_contrib {worst:.1e}, of a sum to the log-odds {worst_sum:.1e}")
     return {
         "scores_to_own_predict": own.wall / scored.wall,
         "scores_to_own_predict_cpu": own.cpu / scored.cpu,
