@@ -16,7 +16,7 @@ from models.tuning import Trial, settled_evidence
 
 NAME = "blend"
 MEMBERS = ("bg_nbd", "logistic", "binned", "lightgbm")
-MEMORIES = ("newest_half", "newest_quarter")
+MEMORIES = {"newest_half": 0.5, "newest_quarter": 0.25}
 """Beside a member that learned from all rows, those of the same kind that learned from the newest."""
 LAGGING = 2.0
 """Standard errors by which the blend must be better without a member for it to be dropped."""

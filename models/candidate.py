@@ -24,7 +24,10 @@ class Member:
 class Candidate(Protocol):
     """One idea of how to predict."""
 
-    name: str
+    @property
+    def name(self) -> str:
+        """What it is called in figures and settings."""
+        ...
 
     def settings(self, rows: CodedRows) -> Sequence[Setting]:
         """Return the settings worth trying on rows like these; none where it does not apply."""

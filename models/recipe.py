@@ -30,15 +30,11 @@ from models.training_set import TrainingSet, check_learnable
 from models.tuning import Trial, joined_rows, try_candidate
 
 MEMBERS: tuple[Candidate, ...] = (Logistic(), Binned(), BoostedTrees())
-CANDIDATES: tuple[Candidate, ...] = (
-    *(BaseRate(), SingleColumn(), BgNbd(), *MEMBERS),
-    *(
-        Newest(member, share, memory)
-        for memory, share in zip(blend.MEMORIES, (0.5, 0.25), strict=True)
-        for member in MEMBERS
-    ),
+NEWEST: tuple[Candidate, ...] = tuple(
+    Newest(member, share, memory) for memory, share in blend.MEMORIES.items() for member in MEMBERS
 )
-"""The newest rows by themselves are tried where folds are in time, which shows whether that helps."""
+"""Tried where folds are in time, which shows whether that helps."""
+CANDIDATES: tuple[Candidate, ...] = (BaseRate(), SingleColumn(), BgNbd(), *MEMBERS, *NEWEST)
 
 
 @dataclass(frozen=True)
