@@ -2,6 +2,7 @@
 
 import os
 from dataclasses import replace
+from datetime import date
 from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
@@ -12,6 +13,8 @@ import pandas as pd
 import pytest
 from conftest import make_tables
 from small_crm import write_configs
+from stored import stored_world
+from test_subscription_churn import CUSTOMERS, LAPSE, SUBSCRIPTIONS
 
 from features import spark as engine
 from features.build import FeatureFrame, build_features
@@ -90,6 +93,15 @@ def test_both_engines_give_the_same_labels(crm: Any, target: Target, spines: lis
     assert labels[0]["label"].nunique() == 2
     assert labels[0]["label"].isna().any()  # the newest are not ripe
     pd.testing.assert_frame_equal(*labels)
+
+
+def test_both_engines_look_at_and_label_subscribers_alike(spark: None, tmp_path: Path) -> None:
+    tables = stored_world(tmp_path, customers=CUSTOMERS, subscriptions=SUBSCRIPTIONS)
+    spines = [build_spine(on(name, tables), LAPSE, SpinePlan("week", date(2024, 2, 1))) for name in ENGINES]
+    pd.testing.assert_frame_equal(*spines)
+    labels = [build_labels(on(name, tables), spines[0], replace(LAPSE, settle_days=None)) for name in ENGINES]
+    pd.testing.assert_frame_equal(*labels)
+    assert labels[0]["label"].value_counts(dropna=False).min() > 5  # left, stayed, and nobody can say
 
 
 def test_both_engines_build_and_skip_the_same_features(built: list[FeatureFrame]) -> None:
