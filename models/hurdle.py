@@ -58,7 +58,7 @@ def _amounts(train: CodedRows, valid: CodedRows, settings: Sequence[Setting]) ->
         shape = list(same)
         booster = trees.grow(wanted, {"objective": "l2"}, shape[-1])
         counts = [one["trees"] for one in shape]
-        own = trees.staged(booster, buyers, counts)
+        own = trees.staged(booster, None, counts)
         factors = np.array([_smearing(buyers.label, one) for one in own])
         found.append(factors[:, None] + trees.staged(booster, valid, counts))
     return np.concatenate(found)
@@ -121,7 +121,7 @@ class Hurdle:
         buyers = rows.take(np.flatnonzero(rows.label > 0))
         trees = RevenueTrees(ranked(buyers))
         booster = trees.grow(np.log(buyers.label), {"objective": "l2"}, setting["amount"])
-        own = trees.staged(booster, buyers, [setting["amount"]["trees"]])[0]
+        own = trees.staged(booster, None, [setting["amount"]["trees"]])[0]
         amount = trees.member(booster, AMOUNT_FILE)
         hurdle = Member({"kind": "hurdle", "silent": document, "amount": amount.document}, {**texts, **amount.texts})
         return [hurdle, constant(_smearing(buyers.label, own))]

@@ -75,6 +75,19 @@ def capped(revenue: Floats, share: float) -> tuple[Floats, float]:
     return cut / max(float(cut.mean()), 1e-9), float(np.log(max(float(positive.mean()), 1e-9)))
 
 
+def balance(revenue: Floats, log_values: Floats) -> Floats:
+    """Log of the factor by which predictions of the rows fitted on (settings x rows) add up to their revenue.
+
+    A fit by deviance does not see to that itself: it weighs large predictions less, and cut revenue is less.
+
+    >>> balance(np.array([1.0, 3.0]), np.zeros((1, 2))).round(4).tolist()  # log(4 / 2)
+    [[0.6931]]
+
+    """
+    wanted = max(float(np.maximum(revenue, 0.0).sum()), 1e-9)
+    return np.asarray(np.log(wanted / np.exp(log_values).sum(axis=1, keepdims=True)))
+
+
 def settle(
     name: str, rows: CodedRows, folds: Folds, settings: Sequence[Setting], predict: Callable[[Fold], Floats]
 ) -> ValueTrial:
@@ -116,9 +129,24 @@ def _fit_linear(rows: CodedRows, setting: Setting, names: Sequence[str] | None) 
     design = make_design(rows, setting["ramps"], names)
     revenue, unit = capped(rows.label, setting["cap"])
     path = [value for value in PENALTIES if value > setting["penalty"]] + [setting["penalty"]]
-    coefficients = fit_log_linear_path(design.matrix(rows), revenue, path)[-1]
+    matrix = design.matrix(rows)
+    coefficients = fit_log_linear_path(matrix, revenue, path)[-1]
+    level = unit + float(balance(rows.label, (unit + coefficients[0] + matrix @ coefficients[1:])[None])[0, 0])
     terms = design.terms(coefficients[1:])
-    return [Member({"kind": "linear", "intercept": float(coefficients[0]) + unit, "terms": terms})]
+    return [Member({"kind": "linear", "intercept": float(coefficients[0]) + level, "terms": terms})]
+
+
+def _predict_linear(
+    train: CodedRows, valid: CodedRows, cap: float, ramps: int, penalties: Sequence[float], names: Sequence[str] | None
+) -> Floats:
+    """Log of revenue of other rows under each penalty."""
+    revenue, unit = capped(train.label, cap)
+    design = make_design(train, ramps, names)
+    matrix = design.matrix(train)
+    path = fit_log_linear_path(matrix, revenue, penalties)
+    own = unit + path[:, :1] + path[:, 1:] @ matrix.T
+    found = unit + path[:, :1] + path[:, 1:] @ design.matrix(valid).T
+    return np.asarray(found + balance(train.label, own))
 
 
 @dataclass(frozen=True)
@@ -143,10 +171,7 @@ class PastRevenue:
 
         def predict(fold: Fold) -> Floats:
             train, valid = rows.take(fold.train), rows.take(fold.valid)
-            revenue, unit = capped(train.label, CAPS[-1])
-            design = make_design(train, RAMPS, [self.column])
-            path = fit_log_linear_path(design.matrix(train), revenue, [PAST_PENALTY])
-            return np.asarray(unit + path[:, :1] + path[:, 1:] @ design.matrix(valid).T)
+            return _predict_linear(train, valid, CAPS[-1], RAMPS, [PAST_PENALTY], [self.column])
 
         return settle(self.name, rows, folds, [self._setting()], predict)
 
@@ -175,13 +200,8 @@ class LogLinear:
 
         def predict(fold: Fold) -> Floats:
             train, valid = self._screened(rows.take(fold.train)), rows.take(fold.valid)
-            found: list[Floats] = []
-            for (cap, ramps), _ in groupby(settings, key=lambda one: (one["cap"], one["ramps"])):
-                design = make_design(train, ramps)
-                revenue, unit = capped(train.label, cap)
-                path = fit_log_linear_path(design.matrix(train), revenue, PENALTIES)
-                found.append(unit + path[:, :1] + path[:, 1:] @ design.matrix(valid).T)
-            return np.concatenate(found)
+            kinds = dict.fromkeys((one["cap"], one["ramps"]) for one in settings)
+            return np.concatenate([_predict_linear(train, valid, *kind, PENALTIES, None) for kind in kinds])
 
         return settle(self.name, rows, folds, settings, predict)
 
@@ -215,7 +235,9 @@ class TweedieTrees:
             for (cap, _), same in groupby(settings, key=lambda one: (one["cap"], one["power"])):
                 revenue, unit = capped(train.label, cap)
                 largest = list(same)[-1]
-                found.append(unit + trees.staged(trees.grow(revenue, _objective(largest), largest), valid, TREES))
+                booster = trees.grow(revenue, _objective(largest), largest)
+                level = unit + balance(train.label, unit + trees.staged(booster, None, TREES))
+                found.append(level + trees.staged(booster, valid, TREES))
             return np.concatenate(found)
 
         return settle(self.name, rows, folds, settings, predict)
@@ -224,7 +246,9 @@ class TweedieTrees:
         """Grow the trees on all rows given."""
         trees = RevenueTrees(ranked(rows))
         revenue, unit = capped(rows.label, setting["cap"])
-        return [trees.member(trees.grow(revenue, _objective(setting), setting), self.file), constant(unit)]
+        booster = trees.grow(revenue, _objective(setting), setting)
+        level = unit + balance(rows.label, unit + trees.staged(booster, None, [setting["trees"]]))
+        return [trees.member(booster, self.file), constant(float(level[0, 0]))]
 
 
 def _objective(setting: Mapping[str, Any]) -> dict[str, Any]:

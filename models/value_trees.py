@@ -85,9 +85,9 @@ class RevenueTrees:
         data = lgb.Dataset(self.seen, target, params={"verbose": -1})
         return lgb.train(parameters, data, num_boost_round=setting["trees"])
 
-    def staged(self, booster: lgb.Booster, valid: CodedRows, trees: Sequence[int]) -> Floats:
-        """Raw predictions for other rows after each number of trees, counted upwards."""
-        matrix = _matrix(valid, self.inputs, is_fitted_on=False)
+    def staged(self, booster: lgb.Booster, valid: CodedRows | None, trees: Sequence[int]) -> Floats:
+        """Raw predictions after each number of trees, counted upwards, for other rows or (None) those fitted on."""
+        matrix = self.seen if valid is None else _matrix(valid, self.inputs, is_fitted_on=False)
         total, done, stages = np.zeros(len(matrix)), 0, []
         for count in trees:
             part = booster.predict(matrix, done, count - done, raw_score=True, num_threads=1)
