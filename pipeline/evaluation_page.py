@@ -18,12 +18,12 @@ from pipeline.audit_words import count_of, show_share
 from pipeline.evaluation_limits import find_limits
 from pipeline.evaluation_report import SHOWN_FEATURES, EvaluationReport
 from pipeline.evaluation_words import (
-    METHODS,
     calibration_sentence,
     direction_words,
     feature_phrase,
     headline,
     learning_sentence,
+    method_words,
     profit_sentences,
     show_figure,
     show_interval,
@@ -89,7 +89,7 @@ def make_evaluation_page(report: EvaluationReport) -> str:
         why=why_chosen(report),
         calibration=calibration_sentence(report),
         limits=find_limits(report),
-        methods=METHODS,
+        method=method_words,
         contacts=_contacts(report),
         profit_lines=profit_sentences(report),
         slice_line=slice_sentence(report),

@@ -34,6 +34,17 @@ FLAT_SHARE = 0.005
 """Share of the log loss below which doubling the rows is said to bring little."""
 
 
+def method_words(name: str) -> str:
+    """Say what a candidate does.
+
+    >>> method_words("lightgbm"), method_words("logistic_newest_half"), method_words("another")
+    ('boosted trees (LightGBM)', 'logistic regression on curves, on the newest half of the rows', '')
+    """
+    kind, _, memory = name.partition("_newest_")
+    words = METHODS.get(kind, "")
+    return f"{words}, on the newest {memory} of the rows" if words and memory else words
+
+
 def show_figure(value: float | None, digits: int = 3) -> str:
     """Write a figure; a dash where there is none.
 
