@@ -45,7 +45,10 @@ class FurtherModels:
 
     def to_json(self) -> dict[str, Any]:
         """Return what the manifest of the bundle says of them."""
-        further = {str(days): {**one.manifest, "fitted_on": dict(one.fitted_on)} for days, one in self.models.items()}
+        further = {}
+        for days, one in self.models.items():  # what input looks like is told by the primary model, of the same columns
+            facts = {name: value for name, value in one.manifest.items() if name != "input"}
+            further[str(days)] = {**facts, "fitted_on": dict(one.fitted_on)}
         return {"primary": self.primary, "direction": self.direction, "further": further}
 
 

@@ -10,7 +10,8 @@ from pipeline.config_schema import Target
 
 _PRIMARY_ONLY = {
     **dict.fromkeys(
-        ("probability_low", "probability_high", "value", "days_to_event", "points", "coverage"), float("nan")
+        ("probability_low", "probability_high", "value", "days_to_event", "unseen_share", "points", "coverage"),
+        float("nan"),
     ),
     **dict.fromkeys(("grade", "card", "card_version")),
     "reasons": "[]",
