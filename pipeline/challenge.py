@@ -93,25 +93,17 @@ def find_trial(config: Config, ripe: RipeRows, rows: TrainingSet, live: Bundle |
 
 def challenge(config: Config, tables: CrmTables, name: str, trial: Trial) -> Challenge:
     """Let the recipe choose and fit a challenger, and the gate judge it."""
-    evaluation = evaluate(trial.train, trial.test, RecipeSettings(seed=config.seed))
-    own, test = evaluation.test_probability, trial.test
+    test, seed, section = trial.test, config.seed, config.retrain
+    cuts = {} if trial.live is None else _cut(config, tables, name, test)
+    evaluation = evaluate(trial.train, test, RecipeSettings(seed=seed))
+    own = evaluation.test_probability
     opponents = {} if trial.live is None else {CHAMPION: trial.live}
     opponents |= _simple_opponents(evaluation, trial)
-    comparison = compare(test.label, own, opponents, test.group, seed=config.seed)
+    comparison = compare(test.label, own, opponents, test.group, seed=seed)
     slices: tuple[Slice, ...] = ()
     if trial.live is not None:
-        section = config.retrain
-        found = compare_slices(
-            test.label,
-            own,
-            trial.live,
-            _cut(config, tables, name, test),
-            test.group,
-            min_rows=section.slice_rows,
-            floor=section.slice_floor,
-            seed=config.seed,
-        )
-        slices = tuple(found)
+        limits = section.slice_rows, section.slice_floor
+        slices = tuple(compare_slices(test.label, own, trial.live, cuts, test.group, *limits, seed=seed))
     return Challenge(trial, evaluation, comparison, slices, decide(comparison, slices))
 
 

@@ -13,12 +13,18 @@ from small_crm import CHURN_ONLY, CONFIG, FEW_GROUPS, SIMPLE, World, copy_world,
 
 from features.tables import CrmTables
 from features.targets import Target
+from models.predict import load_bundle
+from models.training_set import load_training_set
+from pipeline.challenge import find_trial
 from pipeline.config import Config, load_config
 from pipeline.deployment import load_extract
+from pipeline.errors import ConfigError
 from pipeline.labelling import label_rows
-from pipeline.ledger import Decision, open_ledger
+from pipeline.ledger import SCORE_COLUMNS, Decision, open_ledger
 from pipeline.registry import open_mlflow, read_champion
-from pipeline.training import train_target
+from pipeline.training import RipeRows, label_spine, train_target
+from pipeline.trigger_facts import gather_facts
+from pipeline.triggers import Loss
 
 PAST = datetime(2024, 12, 31, 22)
 """Its data end half a year before those of the extract, so that later snapshots are new to it."""
@@ -185,16 +191,19 @@ def test_a_dry_run_decides_and_changes_nothing(weak: World):
 def test_too_many_movers_are_refused_and_the_challenger_is_kept(weak: World, tmp_path: Path):
     world = copy_world(weak, tmp_path / "small")
     world.change_config(retrain__max_movers_share=0.0)
-    answer = retrain(world)
+    with patch("pipeline.retrain.register_model", return_value=(2, "b" * 64)) as register:
+        answer = retrain(world)
+    assert register.call_count == 1
     assert answer.code == 1
-    assert "would change grade, more than retrain.max_movers_share allows (0.0%)" in answer.err
+    assert "would change grade" in answer.err
+    assert "retrain.max_movers_share" in answer.err
     assert answer.err.endswith("What was live stays live.\n")
     document = churn_of(answer)
     assert (document["outcome"], document["version"]) == ("refused", 2)
     assert document["swap"]["movers"] > 0
     assert read_champion(world.config, "churn").version == 1
     again = retrain(world)
-    assert (again.code, churn_of(again)["is_new"], versions_of(world)) == (1, False, [1, 2])
+    assert (again.code, churn_of(again)["is_new"]) == (1, False)
 
 
 def test_without_a_trigger_nothing_is_trained(finished: World, tmp_path: Path):
@@ -214,13 +223,94 @@ def test_without_a_trigger_nothing_is_trained(finished: World, tmp_path: Path):
     assert "Since then 0 rows became ripe" in forced["why"]
 
 
-def test_drift_is_told_with_both_losses(weak: World, tmp_path: Path):
+def test_drift_is_told_by_what_was_expected_and_by_what_came(weak: World, tmp_path: Path):
     world = copy_world(weak, tmp_path / "small")
-    world.change_config(retrain={"max_expected_loss": 0.01, "every_days": None})
-    with only_candidates(*SIMPLE):
-        assert world.run("score", "--json").code == 0
+    world.change_config(retrain={"max_expected_loss": 0.01})
+    live, config = read_champion(world.config, "churn"), world.config
+    bundle = load_bundle(live.folder, live.bundle_sha256)
+    scores = pd.DataFrame({"target": "churn", "horizon_days": 90, "entity_id": ["C1", "C2"], "probability": [0.5, 0.1]})
+    scores = scores.assign(as_of=PAST, bundle_sha256=live.bundle_sha256).reindex(columns=list(SCORE_COLUMNS))
+    with patch("pipeline.deployment.CATALOG", FEW_GROUPS), open_ledger(world.state / "ledger.db") as ledger:
+        tables = load_extract(config)
+        labelled = label_spine(config, tables, "churn")
+        before = gather_facts(config, tables, "churn", ledger, labelled, live, bundle)
+        ledger.start_run("r1", "score", {}, "")
+        ledger.replace_scores("r1", scores)
+        after = gather_facts(config, tables, "churn", ledger, labelled, live, bundle)
+    assert before.expected is None
+    assert after.expected == Loss(pytest.approx(0.5091, abs=1e-4), 2)  # see test_triggers
+    # newly ripe are the snapshots from November to April, which the live model was not fitted on
+    new = labelled[labelled["label"].notna() & (labelled["as_of"] > "2024-10-01")]
+    assert (after.newly_ripe, after.settled.rows) == (len(new), len(new))
+    assert after.settled.mean > 0.6931  # it has it backwards: worse than a coin
+    assert after.trained_at == PAST
+
+
+def test_where_nothing_beats_the_base_rate_there_is_no_challenger(weak: World, tmp_path: Path):
+    world = copy_world(weak, tmp_path / "small")
+    with only_candidates("base_rate"):
+        answer = world.run("retrain")
+    assert answer.code == 1
+    assert "no candidate beats the base rate, so there is no challenger. What was live stays live." in answer.err
+    assert "the base rate" in answer.out  # people see the comparison, too
+    assert versions_of(world) == [1]
+    assert [one.outcome for one in decisions_of(world)] == ["refused"]
+
+
+def test_a_target_without_a_model_gets_one_when_the_base_rate_is_beaten(weak: World, tmp_path: Path):
+    world = copy_world(weak, tmp_path / "small")
+    for path in world.state.iterdir():
+        if path.name.startswith(("mlflow.db", "ledger.db")):
+            path.unlink()
+    with only_candidates("base_rate"), patch("pipeline.training.write_training_report", write_line):
+        assert world.run("train").code == 1  # no signal: nothing is live, and the card grades alone
+    assert churn_of(retrain(world))["outcome"] == "nothing_to_do"  # the data have not moved since
+    assert world.run("score", "--json").code == 0  # the card still grades alone
+    with (
+        patch("pipeline.retrain.register_model", return_value=(1, "b" * 64)),
+        patch("pipeline.aliases.set_champion") as to,
+    ):
+        document = churn_of(retrain(world, "--force"))
+    assert (document["outcome"], document["version"], document["champion"]) == ("promoted", 1, None)
+    assert to.call_args.args[1:] == ("churn", 1)
+    assert set(document["comparison"]["differences"]) == {"base_rate", "logistic"}
+    assert document["why"].startswith("Promoted: log loss 0.")
+    assert " of the base rate on " in document["why"]
+
+
+def test_a_live_model_that_looks_further_ahead_cannot_be_compared(finished: World):
+    rows = load_training_set(finished.state / "training" / "churn")
+    champion = read_champion(finished.config, "churn")
+    bundle = load_bundle(champion.folder, champion.bundle_sha256)
+    ripe = RipeRows(rows.keys, rows.label, None, 0)
+    with pytest.raises(
+        ConfigError, match=r"^The live model looks 90 days ahead, and the config asks for 60: .* Run `leadsieve train`"
+    ):
+        find_trial(finished.config, ripe, replace(rows, horizon=60), bundle)
+
+
+def test_a_part_that_rows_cannot_be_cut_by_is_named(weak: World, tmp_path: Path):
+    world = copy_world(weak, tmp_path / "small")
+    world.change_config(retrain={"slices": ["region", "shoe size"]})
     answer = retrain(world, "--dry-run")
-    (trigger,) = churn_of(answer)["triggers"]
-    assert (trigger["name"], trigger["fired"]) == ("drift", True)
-    assert "as expected from its probabilities for " in trigger["why"]
-    assert " newly ripe rows (max_expected_loss: 0.01)." in trigger["why"]
+    assert answer.code == 2
+    assert "retrain.slices names 'shoe size', and rows of target 'churn' can be cut by: " in answer.err
+
+
+def test_options_of_the_replay_need_it(finished: World):
+    for option in (("--from", "2024-10-01"), ("--choose-anew",), ("--html", "page.html")):
+        answer = finished.run("retrain", *option)
+        assert answer.code == 2
+        assert answer.err == (
+            "Error: --from, --choose-anew and --html belong to --replay. Add it, or leave them out.\n"
+        )
+
+
+def test_the_policy_is_replayed_and_nothing_changes(finished: World, tmp_path: Path):
+    before = finished.fingerprint()
+    with only_candidates(*SIMPLE):
+        answer = finished.run("retrain", "--replay", "--target", "churn", "--html", str(tmp_path / "replay.html"))
+    assert answer.code == 0, answer.err
+    assert "churn: what each policy would have brought" in answer.out
+    assert "<html" in (tmp_path / "replay.html").read_text(encoding="utf-8")
+    assert finished.fingerprint() == before
