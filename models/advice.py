@@ -7,7 +7,7 @@ import numpy as np
 
 from models.metrics import log_losses
 from models.replay_figures import Account, Codes, Floats, Summary
-from models.selection import NOISE, clustered_error
+from models.selection import NOISE, WORTH_HAVING, clustered_error
 
 MIN_PERIODS, MIN_OF_EACH_CLASS = 3, 20
 """Less than this is too little history to recommend anything by."""
@@ -42,13 +42,14 @@ def _groups(summary: Summary) -> Codes | None:
 
 
 def _within_noise(summary: Summary, places: Sequence[int], best: Account) -> list[int]:
-    """Those of the places whose loss is not above the best one's beyond noise."""
+    """Those of the places whose loss is not above the best one's beyond noise, or by so little that it is of no use."""
     label, group = summary.replay.rows.label, _groups(summary)
+    of_use = WORTH_HAVING * float(log_losses(label, np.full(len(label), label.mean())).mean())
     least = log_losses(label, best.played.probability)
     found = []
     for place in places:
         difference = log_losses(label, summary.accounts[place].played.probability) - least
-        if float(difference.mean()) <= NOISE * noise_of(difference, group, summary.period):
+        if float(difference.mean()) <= max(of_use, NOISE * noise_of(difference, group, summary.period)):
             found.append(place)
     return found
 
@@ -57,9 +58,9 @@ def recommend(summary: Summary, currency: str = "EUR", gate: bool | None = None)
     """Recommend the policy with the fewest trainings among those within noise of the best one.
 
     All scored rows are pooled, and each was scored by a model that knew only what was ripe then.
-    The difference is paired row by row; noise is two standard errors. Among equally cheap ones the
-    lower loss decides. With `gate` given only policies with it (True) or without it are recommended;
-    what the other kind did is told.
+    The difference is paired row by row; noise is two standard errors, or 0.5 % of the base rate's loss,
+    below which a difference is of no use. Among equally cheap ones the lower loss decides. With `gate`
+    given only policies with it (True) or without it are recommended; what the other kind did is told.
     """
     label = summary.replay.rows.label
     events = int(label.sum())
@@ -114,14 +115,17 @@ def _sentence(summary: Summary, place: int, best: Account, currency: str) -> str
         if chosen.overall.profit is not None and never.overall.profit is not None:
             gain = chosen.overall.profit - never.overall.profit
             words.append(f"; retraining would have brought {gain:+,.0f} {currency}")
-    twin = _twin(summary.accounts, chosen)
-    if twin is not None:
-        words.append(f". {'Without' if chosen.played.policy.gate else 'With'} the gate: {_figures(twin)}")
+    other = _other_kind(summary.accounts, chosen)
+    if other is not None:
+        kind = "A schedule" if never is chosen else "Without a gate" if chosen.played.policy.gate else "With a gate"
+        words.append(f". {kind}, {summary.title(other)}: {_figures(other)}")
     return f"{''.join(words)}. This rests on {_history(summary)}."
 
 
-def _twin(accounts: Sequence[Account], chosen: Account) -> Account | None:
-    """Account of the same policy but for its gate, if it was played."""
-    policy = chosen.played.policy
-    wanted = replace(policy, gate=not policy.gate)
-    return next((one for one in accounts if policy.every is not None and one.played.policy == wanted), None)
+def _other_kind(accounts: Sequence[Account], chosen: Account) -> Account | None:
+    """Return what is not recommended: the same policy but for its gate, or else the best of the other kind."""
+    own = chosen.played.policy
+    wanted = replace(own, gate=not own.gate)
+    schedules = [one for one in accounts if one.played.policy.every is not None]
+    others = [one for one in schedules if own.every is None or one.played.policy.gate != own.gate]
+    return min(others, key=lambda one: (one.played.policy != wanted, one.overall.log_loss), default=None)

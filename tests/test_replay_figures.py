@@ -143,11 +143,27 @@ def test_a_dearer_policy_is_recommended_where_it_is_better_beyond_noise() -> Non
     assert recommend(sum_up(found, period_length=100)).place == 2
 
 
+def test_a_difference_of_no_use_is_not_paid_for() -> None:
+    # 25 is always better, by log(0.801 / 0.8) = 0.00125; of use are 0.5 % of log(2) = 0.0035
+    found = many((Policy(None), 0, 0.6, 0.6), (Policy(50), 4, 0.8, 0.8), (Policy(25), 8, 0.801, 0.801))
+    assert recommend(sum_up(found, period_length=100)).place == 1
+
+
+def test_the_kind_of_gate_in_use_is_kept_and_the_other_one_told() -> None:
+    gated, free = Policy(50, gate=True), Policy(50)
+    found = many((Policy(None), 0, 0.6, 0.6), (gated, 4, 0.7, 0.7), (free, 4, 0.8, 0.8))
+    advice = recommend(sum_up(found, period_length=100), gate=True)
+    assert advice.place == 1
+    assert "Without a gate, every 50 rows: log loss 0.2231" in advice.sentence
+    assert "With a gate, every 50 rows, gated: log loss 0.3567" in recommend(sum_up(found, period_length=100)).sentence
+
+
 def test_no_schedule_is_recommended_where_retraining_changes_nothing() -> None:
     found = many((Policy(None), 0, 0.7, 0.7), (Policy(50), 4, 0.7, 0.7))
     advice = recommend(sum_up(found, PRICES, period_length=100))
     assert advice.place == 0
     assert advice.sentence.startswith("Recommended: do not retrain on a schedule (log loss 0.3567")
+    assert "A schedule, every 50 rows: log loss 0.3567" in advice.sentence
 
 
 def test_the_gain_is_told_in_money() -> None:
