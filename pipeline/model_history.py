@@ -130,10 +130,10 @@ def _disagreement(target: str, last: Decision | None, live: int | None) -> str |
             f"Run `leadsieve promote --target {target} --version {noted}` to set it again."
         )
     says = f"{known} says version {noted}" if last else "and the ledger has no decision that made it so"
-    undo = f", or `leadsieve rollback --target {target} --to {noted}` to undo it" if last else ""
+    other = f", or `--version {noted}` to make that one live" if last else ""
     return (
         f"MLflow says version {live} of '{target}' is live, {says}: a job was killed between the two, or somebody "
-        f"moved the alias by hand. Run `leadsieve promote --target {target} --version {live}` to note it{undo}."
+        f"moved the alias by hand. Run `leadsieve promote --target {target} --version {live}` to note it{other}."
     )
 
 

@@ -43,6 +43,7 @@ class Population:
     """Everybody who is eligible for a target at the end of the data; features, owner, region, the card's grade."""
 
     target: str
+    entity: str
     as_of: datetime
     features: pd.DataFrame
     people: pd.DataFrame
@@ -62,15 +63,15 @@ def make_population(config: Config, tables: CrmTables, name: str) -> Population:
     spine = without_forgotten(config, name, build_scoring_spine(tables, target))
     if spine.empty:
         empty = pd.DataFrame(columns=["entity_id", "owner", "region", "grade"], dtype=object)
-        return Population(name, tables.data_end, pd.DataFrame(), empty, ())
+        return Population(name, target.table, tables.data_end, pd.DataFrame(), empty, ())
     frame = features_of(config, tables, name, spine).frame
     people = _find_people(tables, spine, target)
     place = config.targets[name].scorecard
     if place is None:
-        return Population(name, tables.data_end, frame, people.assign(grade=None), ())
+        return Population(name, target.table, tables.data_end, frame, people.assign(grade=None), ())
     card = load_scorecard(place)
     graded = people.assign(grade=card.score(frame)["grade"].to_numpy())
-    return Population(name, tables.data_end, frame, graded, tuple(grade.id for grade in card.grades))
+    return Population(name, target.table, tables.data_end, frame, graded, tuple(grade.id for grade in card.grades))
 
 
 def _find_people(tables: CrmTables, spine: pd.DataFrame, target: Target) -> pd.DataFrame:
@@ -126,6 +127,7 @@ def make_swap_report(
         population.target,
         population.people.assign(before=before, after=after).astype({"before": "float64", "after": "float64"}),
         as_of=population.as_of,
+        entity=population.entity,
         live_version=live_version,
         version=version,
         grades=population.grades,

@@ -73,6 +73,7 @@ class SwapReport:
     """
 
     target: str
+    entity: str
     as_of: datetime
     live_version: int | None
     version: int | None
@@ -113,9 +114,9 @@ class SwapReport:
         """
         if self.is_over_cap:
             raise GateError(
-                f"Target '{self.target}': {self.movers:,} of {self.rows:,} ({self.movers_share:.1%}) would change "
-                f"grade, more than retrain.max_movers_share allows ({self.max_movers_share:.1%}). Look at the swap "
-                "report; raise the share, or let people decide with `leadsieve promote --force`."
+                f"Target '{self.target}': {self.movers:,} of {self.rows:,} {self.entity} would change grade "
+                f"({self.movers_share:.1%}), more than retrain.max_movers_share allows ({self.max_movers_share:.1%}). "
+                "Look at the swap report; raise the share, or let people decide with `leadsieve promote --force`."
             )
 
     def summary(self) -> dict[str, Any]:
@@ -140,6 +141,7 @@ def compare_scores(
     scores: pd.DataFrame,
     *,
     as_of: datetime,
+    entity: str = "customers",
     live_version: int | None = None,
     version: int | None = None,
     grades: Sequence[str] = (),
@@ -152,10 +154,12 @@ def compare_scores(
     ----------
     target : str
     scores : DataFrame
-        One row per person: entity_id, before and after (probabilities; `before` is NaN without a live
+        One row per customer or deal: entity_id, before and after (probabilities; `before` is NaN without a live
         version, and `after` then takes its place), owner and region (text or null), and `grade`, that of the card,
         where `grades` are given.
     as_of : datetime
+    entity : {"customers", "deals"}
+        What the target is about.
     live_version, version : int, optional
     grades : sequence of str
         The card's grades, from the best to the lowest; none if there is no card.
@@ -183,6 +187,7 @@ def compare_scores(
     )
     return SwapReport(
         target=target,
+        entity=entity,
         as_of=as_of,
         live_version=live_version,
         version=version,

@@ -17,13 +17,13 @@ SHOWN_LINES = 12
 def sum_up(report: SwapReport) -> list[str]:
     """Return the report in a few sentences."""
     if not report.rows:
-        return [f"{report.target}: nobody is eligible at the end of the data, so nobody changes grade."]
+        return [f"{report.target}: nobody is eligible at the end of the data, so no grade changes."]
     if report.live_version is None:
-        moved = f"{report.target}: no version is live yet; {report.rows:,} people get their first grades."
+        moved = f"{report.target}: no version is live yet; {report.rows:,} {report.entity} get their first grades."
     else:
         moved = (
-            f"{report.target}: {report.movers:,} of {report.rows:,} people change grade ({report.movers_share:.1%}): "
-            f"{report.up:,} up, {report.down:,} down."
+            f"{report.target}: {report.movers:,} of {report.rows:,} {report.entity} change grade "
+            f"({report.movers_share:.1%}): {report.up:,} up, {report.down:,} down."
         )
     return [moved, *_cap(report), *_contacts(report)]
 
@@ -57,7 +57,7 @@ def make_tables(report: SwapReport) -> list[Table]:
     tables = [_crossing(report)]
     for name, lines in (("owner", report.by_owner), ("region", report.by_region)):
         if lines:
-            tables.append(_by(name, lines))
+            tables.append(_by(name, report.entity, lines))
     return [*tables, _largest(report)] if report.largest else tables
 
 
@@ -76,8 +76,8 @@ def _crossing(report: SwapReport) -> Table:
     return table
 
 
-def _by(name: str, lines: Sequence[Line]) -> Table:
-    table = _table(name, "people", "up", "down", "contacts now", "then", title=f"By {name}", texts=(name,))
+def _by(name: str, entity: str, lines: Sequence[Line]) -> Table:
+    table = _table(name, entity, "up", "down", "contacts now", "then", title=f"By {name}", texts=(name,))
     for line in lines[:SHOWN_LINES]:
         counts = (line.rows, line.up, line.down, line.contacts_before, line.contacts_after)
         table.add_row(Text(line.name), *(f"{count:,}" for count in counts))

@@ -64,7 +64,7 @@ def test_an_alias_that_moved_without_a_note_is_told_and_no_day_is_made_up():
     assert history.note == (
         "MLflow says version 2 of 'churn' is live, the last decision in the ledger (train, 2026-01-01 00:00:00) says "
         "version 1: a job was killed between the two, or somebody moved the alias by hand. Run `leadsieve promote "
-        "--target churn --version 2` to note it, or `leadsieve rollback --target churn --to 1` to undo it."
+        "--target churn --version 2` to note it, or `--version 1` to make that one live."
     )
 
 

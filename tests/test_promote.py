@@ -119,7 +119,7 @@ def test_people_see_who_changes_grade_and_a_page_of_it(world: World):
     world.run("rollback", *CHURN)
     page = world.folder / "pages" / "swap.html"
     shown = world.run("promote", *CHURN, "--dry-run", "--html", str(page)).out
-    assert re.search(r"churn: [\d,]+ of [\d,]+ people change grade \(\d+\.\d%\): \d+ up, \d+ down\.", shown)
+    assert re.search(r"churn: [\d,]+ of [\d,]+ customers change grade \(\d+\.\d%\): \d+ up, \d+ down\.", shown)
     assert "By owner" in shown
     assert "By region" in shown
     assert shown.endswith("churn: nothing was changed. Without --dry-run version 2 goes live.\n")
@@ -132,7 +132,9 @@ def test_more_movers_than_allowed_stop_a_promotion_unless_people_insist(world: W
     before = decisions(world)
     answer = world.run("promote", *CHURN)
     assert answer.code == 1
-    assert re.match(r"Error: Target 'churn': \d+ of \d+ \(.*%\) would change grade, more than retrain\.max", answer.err)
+    assert re.match(
+        r"Error: Target 'churn': \d+ of \d+ customers would change grade \(.*%\), more than ret", answer.err
+    )
     assert (live(world), decisions(world)) == (1, before)
     assert world.run("promote", *CHURN, "--force").code == 0
     assert live(world) == 2
@@ -184,7 +186,7 @@ def test_rolling_back_needs_no_lock_and_promoting_does(world: World):
         ("promote --target churn --version 9", r"^Error: Model 'small-churn' has no version 9, known: 1, 2\. Choose"),
         (
             "history --target chrun",
-            r"^Error: Target 'chrun' is not in the config, expected one of: conversion, churn\.",
+            r"^Error: Target 'chrun' is not in the config, expected one of: conversion, churn",
         ),
     ],
 )

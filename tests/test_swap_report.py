@@ -1,14 +1,17 @@
 """Who changes grade when another version goes live: ten people, the answers counted by hand."""
 
+import io
 from datetime import datetime
 
 import numpy as np
 import pandas as pd
 import pytest
+from rich.console import Console
 
 from pipeline.errors import GateError
 from pipeline.swap_bands import Band, band_of, cut_bands
 from pipeline.swap_report import UNKNOWN, Contacts, Line, SwapReport, compare_scores
+from pipeline.swap_text import make_page, make_tables, sum_up
 
 #        id   before after  owner   region   card's grade (two A, three B, five C)
 PEOPLE = """
@@ -127,8 +130,8 @@ def test_too_many_movers_are_refused_with_a_sentence():
     compare().check()  # no cap
     with pytest.raises(
         GateError,
-        match=r"^Target 'churn': 5 of 10 \(50\.0%\) would change grade, more than retrain\.max_movers_share allows "
-        r"\(49\.0%\)\. Look at the swap report; ",
+        match=r"^Target 'churn': 5 of 10 customers would change grade \(50\.0%\), more than retrain\.max_movers_share "
+        r"allows \(49\.0%\)\. Look at the swap report; ",
     ):
         compare(max_movers_share=0.49).check()
 
@@ -137,3 +140,45 @@ def test_a_grade_that_nobody_has_begins_where_nobody_is():
     bands = cut_bands(np.array([0.9, 0.5]), ["B", "C"], ["A", "B", "C"])
     assert bands == (Band("A", float(np.nextafter(0.9, 2))), Band("B", 0.9), Band("C", 0.0))
     assert band_of(np.array([1.0, 0.9, 0.5, 0.0]), bands).tolist() == [0, 1, 2, 2]
+
+
+def test_the_sentences_count_against_the_cap_and_the_capacity():
+    assert sum_up(compare(capacity=4, max_movers_share=0.4)) == [
+        "churn: 5 of 10 customers change grade (50.0%): 3 up, 2 down.",
+        "That is over retrain.max_movers_share, 40.0%.",
+        "Contacts, from a probability of 0.600: 4 now, 5 then, 1 more than the 4 a week that can be made.",
+        "Of the first 4 in order of probability, 1 are new.",
+    ]
+    assert sum_up(compare(capacity=5))[1].endswith(": 5 now, 6 then, 1 more than the 5 a week that can be made.")
+    assert sum_up(compare(capacity=99))[1].endswith(", 90 fewer than the 99 a week that can be made.")
+    assert sum_up(compare(read_people().head(0))) == [
+        "churn: nobody is eligible at the end of the data, so no grade changes."
+    ]
+    assert sum_up(compare(read_people().assign(before=np.nan), live_version=None)) == [
+        "churn: no version is live yet; 10 customers get their first grades.",
+        "Contacts, from a probability of 0.820: 2 now, 2 then; capacity.contacts_per_week is not set.",
+    ]
+
+
+def test_names_from_the_data_are_text_on_the_page_and_in_the_terminal():
+    rows = read_people().assign(owner="<script>alert(1)</script> [red]")
+    rows.loc[rows["entity_id"] == "C07", "entity_id"] = "<b>C07</b>"
+    report = compare(rows)
+    page = make_page(report)
+    assert "&lt;script&gt;alert(1)&lt;/script&gt; [red]" in page
+    assert "&lt;b&gt;C07&lt;/b&gt;" in page
+    assert "<script" not in page
+    assert "http" not in page  # needs no network
+    console = Console(width=160, record=True, file=io.StringIO())
+    for table in make_tables(report):
+        console.print(table)
+    shown = console.export_text()
+    assert "<script>alert(1)</script> [red]" in shown
+    assert "Those who move furthest" in shown
+
+
+def test_an_empty_report_is_a_page_and_no_tables():
+    report = compare(read_people().head(0))
+    assert make_tables(report) == []
+    assert "nobody is eligible" in make_page(report)
+    assert "<table" not in make_page(report)
