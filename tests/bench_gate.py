@@ -130,8 +130,8 @@ def show(name: str, tries: list[Try], bar: str, holds: Callable[[float], bool]) 
     met = holds(share)
     spread = np.std([one.auc_difference for one in tries])
     print(
-        f"{name:<31} {share:7.1%} promoted ({bar}: {'met' if met else 'MISSED'}), {alone:.1%} against the champion alone; "
-        f"AUC {auc:+.4f} (sd {spread:.4f}), correlation {correlation:.3f}",
+        f"{name:<31} {share:7.1%} promoted ({bar}: {'met' if met else 'MISSED'}), "
+        f"{alone:.1%} against the champion alone; AUC {auc:+.4f} (sd {spread:.4f}), correlation {correlation:.3f}",
         flush=True,
     )
     return met
