@@ -9,8 +9,9 @@ same score differ from each other.
 
 So the interval is the middle 90 % of Venn-ABERS predictors fitted on resampled customers (what other
 customers might have shown), each moved by a level as large as those by which folds in time differed from
-what was predicted (what another month might bring). Folds that are not in time show no drift, and the
-interval has none in it.
+what was predicted (what another month might bring). Where folds are not in time, stretches of one horizon
+stand in for them, of which the models saw all; where there is but one, drift is not seen, and taken to be as
+usual. Rows without dates are taken to have none.
 
 References
 ----------
@@ -29,6 +30,7 @@ from models.candidate import Floats
 from models.level import fit_level
 from models.predict import to_probability
 from models.split import Folds
+from models.training_set import TrainingSet
 
 Interval = Mapping[str, Any]
 
@@ -37,8 +39,9 @@ STEPS, STEP_ROWS = 200, 20
 """Steps of the table at most, and rows of each at least."""
 RESAMPLES = 100
 DRIFTS = np.linspace(0.0, 2.0, 101)
-USUAL_DRIFT = 0.5
+USUAL_DRIFT = 0.3
 """Log-odds by which levels move where nothing is known of them: half of a normal distribution of that width."""
+BLOCKS = 12
 HONESTY_BINS = 15
 WILSON = 1.96
 
@@ -78,14 +81,14 @@ def likely_drifts(
     """Return how likely each of `DRIFTS` is: the spread of levels beyond what the customers of a fold explain.
 
     Few folds leave it open, and so does noise: that nothing was seen does not make it 0. Folds whose horizons
-    overlap count together as `apart` ones.
+    overlap count together as `apart` ones; none leave it as it usually is.
     """
     levels = np.array([fit_level(*fold) for fold in zip(log_odds, label, strict=True)])
     noise = [
         level_noise(raw + level, one, who) for raw, level, one, who in zip(log_odds, levels, label, group, strict=True)
     ]
     variance = DRIFTS[:, None] ** 2 + np.maximum(noise, 1e-6)
-    fits = -0.5 * (np.log(variance) + levels**2 / variance).mean(axis=1) * max(1, apart)
+    fits = -0.5 * (np.log(variance) + levels**2 / variance).mean(axis=1) * apart
     weight = fits - 0.5 * (DRIFTS / USUAL_DRIFT) ** 2
     shares = np.exp(weight - weight.max())
     return np.asarray(shares / shares.sum())
@@ -116,8 +119,41 @@ def move_interval(interval: Interval, level: float) -> Interval:
     return {**interval, "log_odds": (np.asarray(interval["log_odds"]) + level).tolist(), **moved}
 
 
+def horizon_blocks(rows: TrainingSet, at: NDArray[np.intp]) -> NDArray[np.int64] | None:
+    """Return the stretch of one horizon that each of these rows lies in, from 0; None for rows without time."""
+    if rows.time is None:
+        return None
+    time = np.asarray(rows.time)
+    is_dated = time.dtype.kind == "M"
+    place = (time - time.min()) // np.timedelta64(1, "D") if is_dated else np.searchsorted(np.sort(time), time)
+    length = rows.horizon or int(place.max()) // BLOCKS + 1
+    return np.asarray(place[at] // length, dtype=np.int64)
+
+
+def _drift_shares(
+    log_odds: Sequence[Floats],
+    label: Sequence[Floats],
+    group: Sequence[NDArray[np.int64]],
+    folds: Folds,
+    blocks: NDArray[np.int64] | None,
+) -> Floats:
+    """How likely each of `DRIFTS` is, by what there is to see it by."""
+    if folds.kind == "time":
+        return likely_drifts(log_odds, label, group, len(folds.apart))
+    if blocks is None:
+        return np.asarray(DRIFTS == 0.0, dtype=np.float64)
+    places = [np.flatnonzero(blocks == block) for block in np.unique(blocks)]
+    apart = [[np.concatenate(parts)[at] for at in places] for parts in (log_odds, label, group)]
+    return likely_drifts(*apart, apart=len(places) - 1)  # the models met the mean level of all
+
+
 def fit_interval(
-    log_odds: Sequence[Floats], label: Sequence[Floats], group: NDArray[np.int64], folds: Folds, seed: int = 0
+    log_odds: Sequence[Floats],
+    label: Sequence[Floats],
+    group: NDArray[np.int64],
+    folds: Folds,
+    blocks: NDArray[np.int64] | None = None,
+    seed: int = 0,
 ) -> Interval:
     """Tabulate the interval over calibrated log-odds.
 
@@ -129,6 +165,8 @@ def fit_interval(
         Customer of these rows, joined.
     folds : Folds
         How they were made.
+    blocks : array of int, optional
+        Stretch of time of these rows, joined, for folds that are not in time: see `horizon_blocks`.
     seed : int
         Of the resamples.
 
@@ -141,7 +179,7 @@ def fit_interval(
     """
     ends = np.cumsum([len(part) for part in log_odds])[:-1]
     parted = np.split(group, ends)
-    shares = likely_drifts(log_odds, label, parted, len(folds.apart)) if folds.kind == "time" else DRIFTS == 0.0
+    shares = _drift_shares(log_odds, label, parted, folds, blocks)
     joined = np.concatenate([raw + fit_level(raw, one) for raw, one in zip(log_odds, label, strict=True)])
     joined_label = np.concatenate(label)
     edges = _steps(joined)

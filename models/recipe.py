@@ -19,7 +19,7 @@ from models.candidate import Candidate, Floats, Member, Setting
 from models.drift import choose_gain, moved_columns, newest_level
 from models.encoding import CodedRows, code_rows, make_contract
 from models.input_facts import describe_input
-from models.intervals import Interval, check_honesty, fit_interval, move_interval
+from models.intervals import Interval, check_honesty, fit_interval, horizon_blocks, move_interval
 from models.logistic import Logistic, SingleColumn
 from models.metrics import log_losses, measure
 from models.newest import Newest
@@ -209,7 +209,7 @@ def _choose_and_fit(
         interval = None
         if not trial.is_constant:
             calibrated = [calibrate(calibrator, part)[0] for part in trial.log_odds]
-            interval = fit_interval(calibrated, labels, rows.group[at], folds)
+            interval = fit_interval(calibrated, labels, rows.group[at], folds, horizon_blocks(train, at))
         choice = Choice(trial.name, trial.setting, calibrator, interval, left_out=left_out)
         fitted = fit_choice(choice, train)
         if not _is_constant(fitted, train):

@@ -7,16 +7,26 @@ from pathlib import Path
 from unittest.mock import patch
 
 import numpy as np
+import pandas as pd
 import pytest
 from small_crm import World
 from test_recipe import QUICK, simulate
 
 from models.bundle import save_bundle
 from models.candidate import Floats
-from models.intervals import DRIFTS, check_honesty, fit_interval, likely_drifts, venn_abers
+from models.intervals import (
+    DRIFTS,
+    USUAL_DRIFT,
+    check_honesty,
+    fit_interval,
+    horizon_blocks,
+    likely_drifts,
+    venn_abers,
+)
 from models.predict import Bundle, load_bundle, to_probability
 from models.recipe import Evaluation, evaluate, refit
 from models.split import Folds
+from models.training_set import TrainingSet
 from pipeline.ledger import open_ledger
 from pipeline.score import score
 
@@ -101,11 +111,33 @@ def test_nine_in_ten_true_probabilities_lie_within_and_more_rows_make_it_narrowe
         assert many[1] > cover(2000, 0.0)[1]  # no number of customers tells what another month brings
 
 
-def test_intervals_of_folds_that_are_not_in_time_have_no_drift_in_them():
-    scores, labels, _, _ = draw(800, 0, 0.5)
-    group = np.arange(800)
-    assert fit_interval(scores, labels, group, Folds("grouped", ()))["drift"] == 0.0
-    assert fit_interval(scores, labels, group, IN_TIME)["drift"] > 0.1
+def test_folds_that_are_not_in_time_look_for_drift_between_stretches_of_time():
+    scores, labels, _, _ = draw(1600, 0, 0.6)
+    months = np.repeat(np.arange(4), 400)
+    mixed = np.random.default_rng(0).permutation(1600)
+    parts = [[np.concatenate(one)[at] for at in np.split(mixed, 4)] for one in (scores, labels)]
+    grouped = Folds("grouped", ())
+
+    def drift(blocks: np.ndarray | None) -> float:
+        return float(fit_interval(*parts, np.arange(1600), grouped, blocks)["drift"])
+
+    usual = np.sqrt(np.mean(np.random.default_rng(0).normal(0, USUAL_DRIFT, 10_000) ** 2))
+    assert drift(None) == 0.0  # rows without dates come again as they were
+    assert drift(np.zeros(1600, dtype=np.int64)) == pytest.approx(usual, rel=0.05)  # one stretch shows none
+    assert drift(months[mixed]) > 0.35  # months differ by 0.6
+    assert drift(np.arange(1600) % 4) < 0.9 * usual  # and rows by chance do not
+
+
+def test_stretches_of_time_are_as_long_as_the_horizon():
+    days = np.array(["2024-01-01", "2024-01-30", "2024-01-31", "2024-03-01"], dtype="datetime64[us]")
+    rows = TrainingSet(pd.DataFrame({"a": np.zeros(4)}), np.zeros(4), days, horizon=30)
+    at = np.arange(4)
+    assert horizon_blocks(rows, at).tolist() == [0, 0, 1, 2]  # days 0, 29, 30 and 60
+    assert horizon_blocks(rows, np.array([3, 1])).tolist() == [2, 0]
+    order = replace(rows, time=np.array([10, 20, 20, 70]), horizon=2)
+    assert horizon_blocks(order, at).tolist() == [0, 0, 0, 1]  # places 0, 1, 1 and 3
+    assert horizon_blocks(replace(order, horizon=0), at).tolist() == [0, 1, 1, 3]
+    assert horizon_blocks(replace(rows, time=None), at) is None
 
 
 def test_the_interval_holds_the_probability_and_lies_between_0_and_1():
