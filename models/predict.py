@@ -409,8 +409,8 @@ class Bundle:
         return calibrate(self.calibrator, self.raw_log_odds(frame))[0]
 
     def predict(self, frame: pd.DataFrame) -> Floats:
-        """Probabilities."""
-        return to_probability(self.log_odds(frame))
+        """Probabilities, or the values of a model of revenue."""
+        return self.value(frame) if self.is_value else to_probability(self.log_odds(frame))
 
     def value(self, frame: pd.DataFrame) -> Floats:
         """Expected revenue of each row, by a model of revenue; it is above zero."""

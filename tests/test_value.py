@@ -188,7 +188,7 @@ def test_reasons_of_a_loaded_bundle_sum_to_the_log_of_the_value(evaluation: Valu
     frame = rows.frame.assign(region=rows.frame["region"].where(rows.frame.index % 7 > 0, "east"))  # never met
     value = bundle.value(frame)
     assert (value > 0).all()
-    assert value.tolist() == fitted.bundle.value(frame).tolist()
+    assert value.tolist() == fitted.bundle.value(frame).tolist() == bundle.predict(frame).tolist()
     base, parts = bundle.contributions(frame)
     assert base + parts.sum(axis=1) == pytest.approx(np.log(value), abs=1e-9)
     alone = bundle.value(frame.iloc[[3]])

@@ -88,15 +88,27 @@ def test_scores_carry_the_value_and_reasons_that_sum_to_its_log(told: tuple[Worl
     assert np.exp(sums) == pytest.approx(scores["value"].to_numpy())
 
 
+def test_a_value_is_explained_to_the_bit(told: tuple[World, dict[str, Answer]]):
+    with open_ledger(told[0].state / "ledger.db") as ledger:
+        row = ledger.scores(told[1]["score"].document["run_id"]).iloc[0]
+    found = told[0].run("explain", row["entity_id"], "--target", "value", "--json").document
+    assert (found["is_equal"], found["explained"]) == (True, "log_value")
+    assert found["score"]["value"] == row["value"]
+
+
+def test_before_a_promotion_versions_are_compared_by_their_values(told: tuple[World, dict[str, Answer]]):
+    shown = told[0].run("promote", "--target", "value", "--version", "1", "--dry-run", "--json").document
+    assert shown["swap"]["rows"] == told[1]["score"].document["rows"]["value"]
+    assert shown["swap"]["movers"] == 0  # version 1 is live
+
+
 def test_the_value_goes_into_a_field_of_the_crm(told: tuple[World, dict[str, Answer]]):
     assert told[1]["plan"].code == 0, told[1]["plan"].err
     (table,) = told[1]["plan"].document["tables"]
     assert (table["table"], table["update"]) == ("customers", told[1]["score"].document["rows"]["value"])
 
 
-def test_mlflow_has_the_figures_and_a_model_that_says_the_value(
-    trained: World, tmp_path: Path
-):
+def test_mlflow_has_the_figures_and_a_model_that_says_the_value(trained: World, tmp_path: Path):
     champion = read_champion(trained.config, "value")
     rows = load_training_set(trained.state / "training" / "value")
     example = rows.frame.head(5).astype(dict.fromkeys(rows.frame.select_dtypes("number"), "float64"))
