@@ -48,7 +48,7 @@ def cut_bands(probability: Floats, given: Sequence[object], grades: Sequence[str
 def _at_place(probability: Floats, place: int) -> float:
     """Probability of the one at a place (1 is the highest); just above the highest one where the place is 0."""
     if not len(probability) or place == 0:
-        return float(np.nextafter(probability.max(initial=0.0), 2.0))
+        return float(np.nextafter(probability.max(initial=0.0), np.inf))
     return float(np.sort(probability)[::-1][min(place, len(probability)) - 1])
 
 

@@ -128,6 +128,7 @@ def make_swap_report(
         population.people.assign(before=before, after=after).astype({"before": "float64", "after": "float64"}),
         as_of=population.as_of,
         entity=population.entity,
+        measure="value" if config.targets[population.target].kind == "value" else "probability",
         live_version=live_version,
         version=version,
         grades=population.grades,

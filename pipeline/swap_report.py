@@ -74,6 +74,7 @@ class SwapReport:
 
     target: str
     entity: str
+    measure: str
     as_of: datetime
     live_version: int | None
     version: int | None
@@ -142,6 +143,7 @@ def compare_scores(
     *,
     as_of: datetime,
     entity: str = "customers",
+    measure: str = "probability",
     live_version: int | None = None,
     version: int | None = None,
     grades: Sequence[str] = (),
@@ -154,12 +156,14 @@ def compare_scores(
     ----------
     target : str
     scores : DataFrame
-        One row per customer or deal: entity_id, before and after (probabilities; `before` is NaN without a live
+        One row per customer or deal: entity_id, before and after (probabilities or values; `before` is NaN without a live
         version, and `after` then takes its place), owner and region (text or null), and `grade`, that of the card,
         where `grades` are given.
     as_of : datetime
     entity : {"customers", "deals"}
         What the target is about.
+    measure : {"probability", "value"}
+        What `before` and `after` are.
     live_version, version : int, optional
     grades : sequence of str
         The card's grades, from the best to the lowest; none if there is no card.
@@ -188,6 +192,7 @@ def compare_scores(
     return SwapReport(
         target=target,
         entity=entity,
+        measure=measure,
         as_of=as_of,
         live_version=live_version,
         version=version,

@@ -38,7 +38,8 @@ def _cap(report: SwapReport) -> list[str]:
 def _contacts(report: SwapReport) -> list[str]:
     """Contacts against the capacity, and who is new on the list."""
     contacts = report.contacts
-    told = f"Contacts, from a probability of {contacts.at_least:.3f}: {contacts.before:,} now, {contacts.after:,} then"
+    told = f"Contacts, from a {report.measure} of {contacts.at_least:,.3f}: "
+    told += f"{contacts.before:,} now, {contacts.after:,} then"
     if contacts.capacity is None:
         told += "; capacity.contacts_per_week is not set."
     else:
@@ -47,7 +48,7 @@ def _contacts(report: SwapReport) -> list[str]:
         told += f", {left} the {contacts.capacity:,} a week that can be made."
     if report.live_version is None or not contacts.size:
         return [told]
-    return [told, f"Of the first {contacts.size:,} in order of probability, {contacts.entering:,} are new."]
+    return [told, f"Of the first {contacts.size:,} in order of {report.measure}, {contacts.entering:,} are new."]
 
 
 def make_tables(report: SwapReport) -> list[Table]:
@@ -72,7 +73,7 @@ def _crossing(report: SwapReport) -> Table:
     names = [band.name for band in report.bands]
     table = _table("now", "from", *(f"then {name}" for name in names), title="Grade now and then", texts=("now",))
     for band, counts in zip(report.bands, report.crossing, strict=True):
-        table.add_row(band.name, f"{band.at_least:.3f}", *(f"{count:,}" for count in counts))
+        table.add_row(band.name, f"{band.at_least:,.3f}", *(f"{count:,}" for count in counts))
     return table
 
 
@@ -91,7 +92,7 @@ def _largest(report: SwapReport) -> Table:
     table = _table("id", "owner", "region", "grade", "now", "then", title="Those who move furthest", texts=texts)
     for one in report.largest:
         told = (one.entity_id, one.owner, one.region, f"{one.grade_before} -> {one.grade_after}")
-        table.add_row(*map(Text, told), f"{one.before:.3f}", f"{one.after:.3f}")  # texts of the data are no markup
+        table.add_row(*map(Text, told), f"{one.before:,.3f}", f"{one.after:,.3f}")  # texts of the data are no markup
     return table
 
 

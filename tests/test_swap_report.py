@@ -177,6 +177,16 @@ def test_names_from_the_data_are_text_on_the_page_and_in_the_terminal():
     assert "Those who move furthest" in shown
 
 
+def test_amounts_are_compared_like_probabilities():
+    rows = read_people()
+    rows[["before", "after"]] *= 10_000
+    report = compare(rows, capacity=4, measure="value")
+    assert report.crossing == compare(capacity=4).crossing
+    assert "Contacts, from a value of 6,000.000: 4 now, 5 then" in sum_up(report)[1]
+    assert compare(rows, capacity=0).contacts.before == 0
+    assert "band of the value" in make_page(report)
+
+
 def test_an_empty_report_is_a_page_and_no_tables():
     report = compare(read_people().head(0))
     assert make_tables(report) == []
