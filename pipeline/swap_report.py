@@ -156,9 +156,9 @@ def compare_scores(
     ----------
     target : str
     scores : DataFrame
-        One row per customer or deal: entity_id, before and after (probabilities or values; `before` is NaN without a live
-        version, and `after` then takes its place), owner and region (text or null), and `grade`, that of the card,
-        where `grades` are given.
+        One row per customer or deal: entity_id, before and after (probabilities or values; `before` is NaN without
+        a live version, and `after` then takes its place), owner and region (text or null), and `grade`, that of the
+        card, where `grades` are given.
     as_of : datetime
     entity : {"customers", "deals"}
         What the target is about.
