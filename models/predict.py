@@ -134,7 +134,7 @@ class TreeMember:
         self.base = float(np.asarray(self.booster.predict(blank, pred_contrib=True))[0, -1])
 
     def _matrix(self, columns: Columns, rows: int) -> Floats:
-        matrix = np.empty((rows, len(self.inputs)))
+        matrix = np.empty((rows, len(self.inputs)), order="F")  # it is filled, and looked up, column by column
         for place, entry in enumerate(self.inputs):
             column = columns[entry["column"]]
             matrix[:, place] = look_up(column, entry) if entry["kind"] == "text" else column

@@ -32,6 +32,8 @@ class Scored:
 def score_on_spark(features: Path, keys: pd.DataFrame, bundle: Path, sha256: str) -> Scored:
     """Score stored features on the executors; the same numbers, to the bit, as the bundle gives in this process.
 
+    Contributions of more than `MANY_ROWS` rows are looked up there, and are the same up to rounding (1e-12).
+
     Parameters
     ----------
     features : Path
