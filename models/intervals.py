@@ -143,8 +143,10 @@ def _drift_shares(
     if blocks is None:
         return np.asarray(DRIFTS == 0.0, dtype=np.float64)
     places = [np.flatnonzero(blocks == block) for block in np.unique(blocks)]
-    apart = [[np.concatenate(parts)[at] for at in places] for parts in (log_odds, label, group)]
-    return likely_drifts(*apart, apart=len(places) - 1)  # the models met the mean level of all
+    joined, joined_label, joined_group = np.concatenate(log_odds), np.concatenate(label), np.concatenate(group)
+    apart = len(places) - 1  # the models met the mean level of all
+    parts = ([joined[at] for at in places], [joined_label[at] for at in places], [joined_group[at] for at in places])
+    return likely_drifts(*parts, apart)
 
 
 def fit_interval(
