@@ -180,13 +180,18 @@ def months_of(train: TrainingSet, test: TrainingSet) -> pd.DataFrame:
     return months.assign(low=low, high=high)
 
 
-def write_evaluation_report(
-    path: Path, evaluation: Evaluation, train: TrainingSet, test: TrainingSet, setting: Setting
-) -> Path:
-    """Compute the report and write its page; a file that is there is replaced when the new one is complete."""
+def save_report(path: Path, report: EvaluationReport) -> Path:
+    """Write the page of a report; a file that is there is replaced when the new one is complete."""
     from pipeline.evaluation_page import make_evaluation_page
 
-    page = make_evaluation_page(make_report(evaluation, train, test, setting))
+    page = make_evaluation_page(report)
     path.parent.mkdir(parents=True, exist_ok=True)
     replace_text(path, page)
     return path
+
+
+def write_evaluation_report(
+    path: Path, evaluation: Evaluation, train: TrainingSet, test: TrainingSet, setting: Setting
+) -> Path:
+    """Compute a report and write its page."""
+    return save_report(path, make_report(evaluation, train, test, setting))

@@ -32,6 +32,22 @@ def make_subject(config: Config, name: str) -> Subject:
     return Subject(f"{config.name}, {name}", "customers", f"customers who bought nothing for {days:,} days")
 
 
+def make_setting(config: Config, tables: CrmTables, name: str, rows: TrainingSet) -> Setting:
+    """What the report of a target says besides figures: words, profit, slices of its test rows and the audit."""
+    features: list[dict[str, Any]] = rows.manifest.get("features", [])
+    return Setting(
+        title=f"{config.name}, {name}",
+        subject=make_subject(config, name),
+        currency=config.currency,
+        profit=config.targets[name].profit,
+        profit_key=f"value_per_event and cost_per_contact in targets.{name}.profit of the config",
+        cuts=slices_of_tables(tables, make_target(config, name), rows),
+        words={one["name"]: one["en"] for one in features},
+        verdicts=_verdicts(config, tables, name),
+        seed=config.seed,
+    )
+
+
 def write_training_report(
     config: Config, tables: CrmTables, name: str, evaluation: Evaluation, train: TrainingSet, test: TrainingSet
 ) -> Path:
@@ -53,18 +69,7 @@ def write_training_report(
         `reports/<target>.html` of the state folder.
 
     """
-    features: list[dict[str, Any]] = train.manifest.get("features", [])
-    setting = Setting(
-        title=f"{config.name}, {name}",
-        subject=make_subject(config, name),
-        currency=config.currency,
-        profit=config.targets[name].profit,
-        profit_key=f"value_per_event and cost_per_contact in targets.{name}.profit of the config",
-        cuts=slices_of_tables(tables, make_target(config, name), test),
-        words={one["name"]: one["en"] for one in features},
-        verdicts=_verdicts(config, tables, name),
-        seed=config.seed,
-    )
+    setting = make_setting(config, tables, name, test)
     return write_evaluation_report(report_path(config, name), evaluation, train, test, setting)
 
 

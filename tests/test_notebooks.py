@@ -62,8 +62,9 @@ def printed(notebook: Any) -> str:
     return "".join(output.text for output in outputs(notebook) if output.output_type == "stream")
 
 
-def test_there_are_a_first_look_and_a_way_to_a_feature() -> None:
-    assert [path.name for path in NOTEBOOKS] == ["01_first_look.ipynb", "02_add_a_feature.ipynb"]
+def test_there_are_a_first_look_a_way_to_a_feature_and_one_to_a_model() -> None:
+    names = ["01_first_look.ipynb", "02_add_a_feature.ipynb", "03_train_and_compare.ipynb"]
+    assert [path.name for path in NOTEBOOKS] == names
 
 
 @by_name
@@ -140,3 +141,35 @@ def test_the_feature_is_registered_behind_the_shipped_ones(executed: dict[str, A
     from features.catalog import CATALOG
 
     assert printed(executed["02_add_a_feature"]).endswith(f"{CATALOG[-1].name}\npart_payments\n")
+
+
+def test_a_model_is_measured_on_a_block_that_ends_a_table_of_candidates(executed: dict[str, Any]) -> None:
+    notebook = executed["03_train_and_compare"]
+    text = printed(notebook)
+    chosen = re.search(r"chosen: (\w+)$", text, re.MULTILINE)
+    auc = re.search(r"AUC ([\d.]+), 95 of 100 times between ([\d.]+) and ([\d.]+)", text)
+    assert chosen is not None
+    assert auc is not None
+    table = next(o.data["text/plain"] for o in outputs(notebook) if "on the test block" in str(o.get("data")))
+    assert chosen[1] in table
+    assert "base_rate" in table
+    assert float(auc[2]) < float(auc[1]) < float(auc[3])
+
+
+def test_a_random_split_is_shown_beside_the_honest_ones(executed: dict[str, Any]) -> None:
+    notebook = executed["03_train_and_compare"]
+    table = next(o.data["text/plain"] for o in outputs(notebook) if "fitted_rows" in str(o.get("data")))
+    assert re.findall(r"^(random|grouped|temporal) ", table, re.MULTILINE) == ["random", "grouped", "temporal"]
+
+
+def test_what_is_live_in_the_end_is_what_the_gate_said(executed: dict[str, Any]) -> None:
+    text = printed(executed["03_train_and_compare"])
+    losses = re.search(r"log loss on the test block: ([\d.]+) with \d+ columns, ([\d.]+) with \d+$", text, re.MULTILINE)
+    difference = re.search(r"difference ([+-][\d.]+), between ([+-][\d.]+) and ([+-][\d.]+)", text)
+    assert losses is not None
+    assert difference is not None
+    mean, _, high = map(float, difference.groups())
+    assert mean == pytest.approx(float(losses[2]) - float(losses[1]), abs=2e-4)
+    assert ("version 2 is live" in text) is (high < 0)
+    assert ("version 1 is live" in text) is (high >= 0)
+    assert re.search(r"version 2: of [\d,]+ customers, [\d,]+ would get another grade", text)
