@@ -19,7 +19,7 @@ class Tenure:
     """One interval `[live_from, live_to)` (UTC) in which a version was live, and what made it so.
 
     `live_from` is None where nobody noted the beginning; `live_to` is None where it goes on, and also
-    where the end was not noted (`is_live` tells which).
+    where the end was not noted (`is_live` tells which). `evidence` is what else the decision says.
     """
 
     version: int
@@ -29,6 +29,7 @@ class Tenure:
     kind: str
     why: str | None
     test: Mapping[str, Any]
+    evidence: Mapping[str, Any]
 
     def to_json(self) -> dict[str, Any]:
         """Return one entry of `versions` in `leadsieve history --json`."""
@@ -40,6 +41,7 @@ class Tenure:
             "kind": self.kind,
             "why": self.why,
             "test": dict(self.test),
+            "evidence": dict(self.evidence),
         }
 
 
@@ -94,7 +96,7 @@ def make_history(target: str, decisions: Sequence[Decision], live: int | None) -
     ]
     last = turns[-1] if turns else None
     if live is not None and (last is None or _version(last) != live):
-        tenures.append(Tenure(live, None, None, True, UNNOTED, None, figures.get(live, {})))
+        tenures.append(Tenure(live, None, None, True, UNNOTED, None, figures.get(live, {}), {}))
     unchanged = tuple(one for one in in_order if not _makes_live(one))
     return History(target, live, tuple(tenures), unchanged, _disagreement(target, last, live))
 
@@ -115,7 +117,8 @@ def _make_tenure(decision: Decision, end: datetime | None, *, is_live: bool, fig
     """One interval; a version keeps the test figures of its training when it comes back."""
     version, why = _version(decision), decision.details.get("why")
     test = decision.details["test"] if _has_test(decision) else figures.get(version, {})
-    return Tenure(version, decision.decided_at, end, is_live, decision.kind, why and str(why), test)
+    evidence = {name: value for name, value in decision.details.items() if name not in ("version", "why", "test")}
+    return Tenure(version, decision.decided_at, end, is_live, decision.kind, why and str(why), test, evidence)
 
 
 def _disagreement(target: str, last: Decision | None, live: int | None) -> str | None:

@@ -18,7 +18,7 @@ def decide(day: int, kind: str, outcome: str, version: int | None = None, **deta
 
 FIRST = decide(1, "train", "champion", 1, test=TEST)
 REFUSED = decide(5, "retrain", "refused", 2, why="no better beyond noise")
-SECOND = decide(9, "retrain", "promoted", 3, test=TEST, why="better by 0.02")
+SECOND = decide(9, "retrain", "promoted", 3, test=TEST, why="better by 0.02", bundle_sha256="ab")
 BACK = decide(12, "rollback", "rolled_back", 1, why="owners complained")
 THIRD = decide(20, "promote", "promoted", 4)
 SILENT = decide(21, "train", "no_signal", test=TEST)
@@ -125,6 +125,7 @@ def test_a_history_as_json_names_times_in_utc_and_null_for_what_is_not_known():
         "kind": "retrain",
         "why": "better by 0.02",
         "test": TEST,
+        "evidence": {"bundle_sha256": "ab"},
     }
     assert document["versions"][0]["to"] == "2026-01-09T00:00:00Z"
     assert (document["unchanged"], document["note"]) == ([], None)
