@@ -68,7 +68,7 @@ def show_features(
     if not found:
         raise DataError(
             f"Entity '{entity}' is not in the population of {', '.join(rows)} at {moment}: unknown then, deleted or "
-            "merged before, no open deal, no purchase in the lookback, or no live subscription. Check the id, or "
+            "merged before, or no open deal, purchase in the lookback or live subscription. Check the id, or "
             "pass another --at."
         )
     if len({make_target(config, name).table for name in found}) > 1:
