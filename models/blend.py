@@ -1,6 +1,7 @@
 """A small blend: the plain mean of the members' log-odds, laggards dropped.
 
-Free weights overfit, and equal ones were never far behind: a mean is wrong where all members are.
+Free weights overfit, and equal ones were never far behind: a mean is wrong where all members are. Kinds weigh
+alike: models of one kind and different memory say much the same, and share what their kind weighs.
 """
 
 from collections.abc import Sequence
@@ -24,7 +25,22 @@ WORTH_DROPPING = 0.005
 """Share of its log loss that the blend must save as well."""
 
 
-def keep_members(parts: Sequence[Floats], label: Floats) -> list[int]:
+def shares(kinds: Sequence[str]) -> Floats:
+    """Weight of each member: all kinds alike, and within a kind all members alike.
+
+    >>> shares(["bg_nbd", "logistic", "logistic"]).tolist()
+    [0.5, 0.25, 0.25]
+
+    """
+    return np.array([1.0 / (len(set(kinds)) * list(kinds).count(kind)) for kind in kinds])
+
+
+def _mean(parts: Sequence[Floats], kinds: Sequence[str], kept: Sequence[int]) -> Floats:
+    """Blend the kept parts."""
+    return np.asarray(shares([kinds[at] for at in kept]) @ np.array([parts[at] for at in kept]))
+
+
+def keep_members(parts: Sequence[Floats], label: Floats, kinds: Sequence[str] = ()) -> list[int]:
     """Places of the members that stay: one after the other goes without which the mean is better beyond noise.
 
     Parameters
@@ -33,6 +49,8 @@ def keep_members(parts: Sequence[Floats], label: Floats) -> list[int]:
         Log-odds of each member for the same rows.
     label : array
         0.0 or 1.0.
+    kinds : sequence of str, optional
+        Kind of each member, see `shares`; without it each is a kind of its own.
 
     Examples
     --------
@@ -41,10 +59,11 @@ def keep_members(parts: Sequence[Floats], label: Floats) -> list[int]:
     [0, 1]
 
     """
-    kept = list(range(len(parts)))
+    kept, kinds = list(range(len(parts))), kinds or [str(at) for at in range(len(parts))]
     while len(kept) > 1:
-        losses = log_losses(label, to_probability(np.mean([parts[at] for at in kept], axis=0)))
-        without = {at: _losses_without(parts, kept, at, label) for at in kept}
+        losses = log_losses(label, to_probability(_mean(parts, kinds, kept)))
+        others = {at: [other for other in kept if other != at] for at in kept}
+        without = {at: log_losses(label, to_probability(_mean(parts, kinds, rest))) for at, rest in others.items()}
         worst = min(without, key=lambda at: float(without[at].mean()))
         saved = losses - without[worst]
         noise = LAGGING * float(saved.std()) / np.sqrt(len(saved))
@@ -54,28 +73,26 @@ def keep_members(parts: Sequence[Floats], label: Floats) -> list[int]:
     return kept
 
 
-def _losses_without(parts: Sequence[Floats], kept: Sequence[int], out: int, label: Floats) -> Floats:
-    return log_losses(label, to_probability(np.mean([parts[at] for at in kept if at != out], axis=0)))
-
-
 def try_blend(trials: Sequence[Trial], label: Sequence[Floats], folds: Folds) -> Trial | None:
     """Blend what the members said out of fold; who stays in a fold rests on its evidence only."""
     names = [*MEMBERS, *(f"{name}_{memory}" for memory in MEMORIES for name in MEMBERS)]
     found = {trial.name: trial for trial in trials if trial.name in names and not trial.is_constant}
     members = [found[name] for name in names if name in found]
+    kinds = [next(kind for kind in MEMBERS if member.name.startswith(kind)) for member in members]
     if len(members) < 2:
         return None
 
     def keep(known: Sequence[int]) -> list[int]:
         parts = [np.concatenate([member.level_free[k] for k in known]) for member in members]
-        return keep_members(parts, np.concatenate([label[k] for k in known]))
+        return keep_members(parts, np.concatenate([label[k] for k in known]), kinds)
 
     count = len(label)
     kept = [keep(settled_evidence(folds.kind, count, at)) for at in range(count)]
-    blended = tuple(np.mean([members[who].log_odds[at] for who in kept[at]], axis=0) for at in range(count))
-    last = [members[who] for who in keep(range(count))]
+    blended = tuple(_mean([member.log_odds[at] for member in members], kinds, kept[at]) for at in range(count))
+    last = keep(range(count))
+    weights = shares([kinds[who] for who in last])
     setting = {
-        "weights": {member.name: 1.0 / len(last) for member in last},
-        "settings": {member.name: dict(member.setting) for member in last},
+        "weights": {members[who].name: float(weight) for who, weight in zip(last, weights, strict=True)},
+        "settings": {members[who].name: dict(members[who].setting) for who in last},
     }
     return Trial(NAME, setting, blended, level_free(blended, label))
