@@ -89,10 +89,10 @@ def fit_to_purchases(histories: Histories, first_may_be_last: bool = False) -> P
 
     Examples
     --------
-    >>> ages = np.full(200, 100.0)
-    >>> came_back = Histories(np.repeat([0.0, 9.0], 100), np.repeat([0.0, 95.0], 100), ages)
-    >>> round(float(to_probability(fit_to_purchases(came_back).log_odds(came_back, 100.0))[-1]), 2)
-    0.05
+    >>> never_or_nine_times = Histories(np.tile([0.0, 9.0], 100), np.tile([0.0, 60.0], 100), np.full(200, 100.0))
+    >>> fitted = fit_to_purchases(never_or_nine_times)
+    >>> to_probability(fitted.log_odds(never_or_nine_times, 100.0))[:2].round(2).tolist()
+    [0.84, 0.91]
 
     """
     scale = _mean_age(histories)
