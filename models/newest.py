@@ -5,7 +5,7 @@ different memory is a hedge: on rows in time order it was never far behind the b
 """
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import numpy as np
 
@@ -26,13 +26,21 @@ def newest_rows(rows: CodedRows, share: float) -> CodedRows | None:
     return kept if enough and len(kept) < len(rows) else None
 
 
+SHAPE = ("encoding", "leaves", "random_cuts", "ramps")
+"""Parts of a setting that are taken over from the model of all rows: fewer rows decide only how much is shrunk."""
+
+
 @dataclass(frozen=True)
 class Newest:
-    """A candidate that sees the newest share of the rows it is given; all of them where that is too few."""
+    """A candidate that sees the newest share of the rows it is given; all of them where that is too few.
+
+    `like` is the setting of the candidate on all rows, whose shape is kept.
+    """
 
     candidate: Candidate
     share: float
     memory: str
+    like: Setting = field(default_factory=dict)
 
     @property
     def name(self) -> str:
@@ -40,9 +48,11 @@ class Newest:
         return f"{self.candidate.name}_{self.memory}"
 
     def settings(self, rows: CodedRows) -> Sequence[Setting]:
-        """Return those of the candidate; none where the newest rows are too few."""
+        """Return those of the candidate that have the shape wanted; none where the newest rows are too few."""
         kept = newest_rows(rows, self.share)
-        return [] if kept is None else self.candidate.settings(kept)
+        found = [] if kept is None else self.candidate.settings(kept)
+        shape = {key: value for key, value in self.like.items() if key in SHAPE}
+        return [setting for setting in found if shape.items() <= setting.items()]
 
     def log_odds(self, train: CodedRows, valid: CodedRows, settings: Sequence[Setting]) -> Floats:
         """Fit on the newest rows of train."""

@@ -30,11 +30,10 @@ from models.training_set import TrainingSet, check_learnable
 from models.tuning import Trial, joined_rows, try_candidate
 
 MEMBERS: tuple[Candidate, ...] = (Logistic(), Binned(), BoostedTrees())
-NEWEST: tuple[Candidate, ...] = tuple(
-    Newest(member, share, memory) for memory, share in blend.MEMORIES.items() for member in MEMBERS
-)
+ALL_ROWS: tuple[Candidate, ...] = (BaseRate(), SingleColumn(), BgNbd(), *MEMBERS)
+NEWEST = tuple(Newest(member, share, memory) for memory, share in blend.MEMORIES.items() for member in MEMBERS)
 """Tried where folds are in time, which shows whether that helps."""
-CANDIDATES: tuple[Candidate, ...] = (BaseRate(), SingleColumn(), BgNbd(), *MEMBERS, *NEWEST)
+CANDIDATES: tuple[Candidate, ...] = (*ALL_ROWS, *NEWEST)
 
 
 @dataclass(frozen=True)
@@ -161,26 +160,35 @@ def _at_level(fitted: FittedModel, rows: TrainingSet) -> FittedModel:
     return replace(fitted, model=model)
 
 
-def _try_all(rows: CodedRows, folds: Folds, label: Sequence[Floats]) -> list[Trial]:
-    candidates = [one for one in CANDIDATES if folds.kind == "time" or not isinstance(one, Newest)]
-    trials = [try_candidate(candidate, rows, folds) for candidate in candidates if candidate.settings(rows)]
+def _try_all(rows: CodedRows, folds: Folds, label: Sequence[Floats], tried: Sequence[Trial] = ()) -> list[Trial]:
+    """Try every candidate, but for those that were tried before, and their blend."""
+    known = {trial.name: trial for trial in tried}
+    asked = [candidate for candidate in ALL_ROWS if candidate.name in known or candidate.settings(rows)]
+    trials = [known.get(candidate.name) or try_candidate(candidate, rows, folds) for candidate in asked]
+    found = {trial.name: trial.setting for trial in trials}
+    newest = [replace(one, like=found[one.candidate.name]) for one in NEWEST if folds.kind == "time"]
+    trials += [try_candidate(candidate, rows, folds) for candidate in newest if candidate.settings(rows)]
     blended = blend.try_blend(trials, label, folds)
     return trials if blended is None else [*trials, blended]
 
 
 def _try_columns(rows: CodedRows, folds: Folds, label: Sequence[Floats]) -> tuple[list[Trial], tuple[str, ...]]:
-    """Trials without the columns that have moved away, and these; with them where they are missed."""
-    trials, moved = _try_all(rows, folds, label), moved_columns(rows, folds)
-    steady = [name for name in rows.columns if name not in moved]
-    if not moved or not steady:
-        return trials, ()
-    without = _try_all(rows.only(steady), folds, label)
-    with_all, best = (min(_level_free_loss(one, label) for one in tried) for tried in (trials, without))
-    return (trials, ()) if with_all < (1.0 - WORTH_HAVING) * best else (without, tuple(moved))
+    """Trials without the columns that have moved away, and these; with them where the linear candidates miss them."""
+    moved = moved_columns(rows, folds)
+    steady = rows.only([name for name in rows.columns if name not in moved])
+    if not moved or not steady.columns:
+        return _try_all(rows, folds, label), ()
+    fast = [[try_candidate(candidate, some, folds) for candidate in (Logistic(), Binned())] for some in (rows, steady)]
+    with_all, without = (_mean_loss(trials, label) for trials in fast)
+    if with_all < (1.0 - WORTH_HAVING) * without:
+        return _try_all(rows, folds, label, fast[0]), ()
+    return _try_all(steady, folds, label, fast[1]), tuple(moved)
 
 
-def _level_free_loss(trial: Trial, label: Sequence[Floats]) -> float:
-    return float(log_losses(np.concatenate(label), to_probability(np.concatenate(trial.level_free))).mean())
+def _mean_loss(trials: Sequence[Trial], label: Sequence[Floats]) -> float:
+    """Log loss out of fold, levels taken out, of the mean of trials."""
+    mean = [np.mean(parts, axis=0) for parts in zip(*(trial.level_free for trial in trials), strict=True)]
+    return float(log_losses(np.concatenate(label), to_probability(np.concatenate(mean))).mean())
 
 
 def _measure_trial(trial: Trial, rows: CodedRows, at: Any, settings: RecipeSettings) -> dict[str, Any]:
