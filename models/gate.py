@@ -15,8 +15,10 @@ Floats = NDArray[np.float64]
 CHAMPION, LOGISTIC, BASE_RATE = "champion", "logistic", "base_rate"
 RESAMPLES = 2000
 TAILS = (0.015, 0.985)
-"""What an interval leaves out: 97 % lie inside. Two fits of one model under two seeds are not equally good: with 95 %
-about 4 % of such challengers would be promoted, with 97 % about 2 %, and of real gains hardly fewer pass."""
+"""What an interval leaves out: 97 % lie inside."""
+MIN_GAIN = 0.01
+"""Share of the champion's log loss that a challenger must save. Two fits of one model under two seeds are not equally
+good, and with enough rows every interval shows it; what differs by a seed alone is rarely worth so much."""
 MIN_GROUPS = 20
 """Customers below which resampling them says nothing."""
 CHUNK_CELLS = 2_000_000
@@ -240,11 +242,12 @@ def _interval(one: Difference) -> str:
     return f"difference {one.mean:+.4f}, 97 % interval [{one.low:+.4f}, {one.high:+.4f}]"
 
 
-def decide(comparison: Comparison, slices: Sequence[Slice] = ()) -> Verdict:
+def decide(comparison: Comparison, slices: Sequence[Slice] = (), min_gain: float = MIN_GAIN) -> Verdict:
     """Say whether the challenger may replace the champion.
 
-    It may when the whole interval against the champion is below zero, it is not worse than another
-    opponent beyond noise, and no slice is below its floor. Without a champion the base rate takes its place.
+    It may when the whole interval against the champion is below zero, it saves at least the share `min_gain`
+    of the champion's log loss, it is not worse than another opponent beyond noise, and no slice is below its
+    floor. Without a champion the base rate takes its place, and any gain will do.
     """
     on = f"on {comparison.rows:,} rows of {comparison.groups:,} customers"
     if comparison.groups < MIN_GROUPS:
@@ -254,6 +257,10 @@ def decide(comparison: Comparison, slices: Sequence[Slice] = ()) -> Verdict:
         held = f"{_NAMES[against.opponent]} is better beyond noise"
         held = held if against.is_worse else "the interval does not exclude zero"
         return Verdict(False, f"Refused: {_in_words(against)} {on} ({_interval(against)}): {held}.")
+    gain = -against.mean / against.opponent_loss
+    if against.opponent == CHAMPION and gain < min_gain:
+        few = f"it saves {gain:.1%} of the champion's log loss, and a change takes {min_gain:.1%}"
+        return Verdict(False, f"Refused: {_in_words(against)} {on} ({_interval(against)}): {few}.")
     for one in comparison.differences.values():
         if one.is_worse:
             return Verdict(False, f"Refused: {_in_words(one)} {on} ({_interval(one)}): it should have been simpler.")

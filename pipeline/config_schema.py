@@ -266,6 +266,9 @@ class Retrain(Section):
     window_days: int | None = Field(
         default=None, ge=1, description="train on the newest ripe rows of so many days; null = all"
     )
+    min_gain: float = Field(
+        default=0.01, ge=0, description="share of the live version's log loss that a new one must save"
+    )
     slices: tuple[str, ...] | None = Field(
         default=None,
         description="what the gate cuts the rows by: industry, region, employees, ...; null = all there is",

@@ -77,6 +77,10 @@ def test_a_whole_interval_below_zero_promotes():
         ((difference("champion", -0.001, -0.003, 0.001),), "the interval does not exclude zero"),
         ((difference("champion", -0.001, -0.003, 0.0),), "the interval does not exclude zero"),
         ((difference("champion", 0.01, 0.005, 0.02),), "the champion is better beyond noise"),
+        (
+            (difference("champion", -0.004, -0.006, -0.002),),
+            "): it saves 0.8% of the champion's log loss, and a change takes 1.0%.",
+        ),
         ((CLEAR, difference("logistic", 0.01, 0.005, 0.02)), "of the logistic line on"),
         ((CLEAR, difference("base_rate", 0.01, 0.005, 0.02)), "of the base rate on"),
     ],
@@ -103,6 +107,15 @@ def test_a_slice_is_below_its_floor_when_it_loses_more_than_that_beyond_noise(me
     assert verdict.promote is not is_below
     expected = "Refused: where region is 'north' (300 rows) the challenger loses 10.0% of the champion's log loss"
     assert (expected in verdict.why) is is_below
+
+
+def test_how_much_a_challenger_must_save_can_be_set():
+    small = comparison(difference("champion", -0.004, -0.006, -0.002))
+    assert decide(small, min_gain=0.008).promote
+    assert not decide(small, min_gain=0.009).promote
+    assert decide(
+        comparison(difference("base_rate", -0.004, -0.006, -0.002))
+    ).promote  # something is better than nothing
 
 
 def test_without_a_champion_the_base_rate_must_be_beaten():
