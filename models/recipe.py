@@ -176,9 +176,10 @@ def _try_columns(rows: CodedRows, folds: Folds, label: Sequence[Floats]) -> tupl
     """Trials without the columns that have moved away, and these; with them where the linear candidates miss them."""
     moved = moved_columns(rows, folds)
     steady = rows.only([name for name in rows.columns if name not in moved])
-    if not moved or not steady.columns:
+    linear = [one for one in CANDIDATES if isinstance(one, Logistic | Binned)]
+    if not moved or not steady.columns or not linear:
         return _try_all(rows, folds, label), ()
-    fast = [[try_candidate(candidate, some, folds) for candidate in (Logistic(), Binned())] for some in (rows, steady)]
+    fast = [[try_candidate(candidate, some, folds) for candidate in linear] for some in (rows, steady)]
     with_all, without = (_mean_loss(trials, label) for trials in fast)
     if with_all < (1.0 - WORTH_HAVING) * without:
         return _try_all(rows, folds, label, fast[0]), ()
