@@ -7,7 +7,6 @@ import numpy as np
 from models.selection import NOISE, clustered_error
 from pipeline.audit_words import count_of, list_some, show_share
 from pipeline.evaluation_report import EvaluationReport
-from pipeline.evaluation_words import show_interval
 from pipeline.slice_columns import group_codes
 
 WIDE_AUC = 0.05
@@ -64,7 +63,7 @@ def _intervals(report: EvaluationReport) -> Iterator[str]:
         )
     low, high = report.evaluation.test["interval"]["lift_at_10"]
     if low is not None and high - low > 1:
-        yield f"The lift of the top tenth lies between {show_interval((low, high), 1)}: plan with the lower end."
+        yield f"The lift of the top tenth lies between {low:.1f} and {high:.1f}: plan with the lower end."
 
 
 def _drift(report: EvaluationReport) -> Iterator[str]:

@@ -94,10 +94,10 @@ class EvaluationReport:
             found.append(f"The splits were compared on {drawn}.")
         if len(self.curve) > 1 and self.curve[-2].rows < 0.45 * len(self.train):
             found.append(f"Parts fitted for the learning curve have at most about {self.curve[-2].rows:,} rows.")
+        if columns > SHOWN_DEPENDENCES and self.dependences:
+            found.append(f"Partial dependence is drawn for {len(self.dependences)} of {columns:,} columns.")
         if len(self.test) > SAMPLE_ROWS and self.dependences:
             found.append(f"Partial dependence is the mean over {SAMPLE_ROWS:,} of {len(self.test):,} test rows.")
-        if columns > SHOWN_DEPENDENCES and self.dependences:
-            found.append(f"It is drawn for the first {len(self.dependences)} of {columns:,} columns.")
         return found
 
     def to_json(self) -> dict[str, Any]:

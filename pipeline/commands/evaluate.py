@@ -1,5 +1,6 @@
 """`leadsieve evaluate`: the recipe of `train` on ready-made flat frames."""
 
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -140,7 +141,8 @@ def write_frame_report(
     from pipeline.audit import audit_frame
     from pipeline.evaluation_report import Setting, write_evaluation_report
 
-    verdicts = [one for one in audit_frame(train, label, ()).columns if one.column in rows.frame.columns]
+    audited = audit_frame(train, label, ()).columns
+    verdicts = [replace(one, in_use=True) for one in audited if one.column in rows.frame.columns]
     write_evaluation_report(
         path, evaluation, rows, unseen, Setting(title=f"{train.name}, {label}", profit=profit, verdicts=verdicts)
     )
