@@ -91,9 +91,12 @@ def only_candidates(*names: str) -> Iterator[None]:
     import models.recipe
     from models.logistic import Logistic
 
-    kept = tuple(candidate for candidate in models.recipe.CANDIDATES if candidate.name in names)
+    kept = tuple(candidate for candidate in models.recipe.ALL_ROWS if candidate.name in names)
     setting = {"ramps": 0, "penalty": 30.0}
-    with patch.object(models.recipe, "CANDIDATES", kept), patch.object(Logistic, "settings", return_value=[setting]):
+    with (
+        patch.multiple(models.recipe, ALL_ROWS=kept, NEWEST=(), CANDIDATES=kept),
+        patch.object(Logistic, "settings", return_value=[setting]),
+    ):
         yield
 
 
