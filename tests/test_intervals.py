@@ -9,7 +9,7 @@ from unittest.mock import patch
 import numpy as np
 import pandas as pd
 import pytest
-from small_crm import World
+from small_crm import SIMPLE, World, only_candidates
 from test_recipe import QUICK, simulate
 
 from models.bundle import save_bundle
@@ -24,7 +24,7 @@ from models.intervals import (
     venn_abers,
 )
 from models.predict import Bundle, load_bundle, to_probability
-from models.recipe import Evaluation, evaluate, refit
+from models.recipe import Evaluation, RecipeSettings, evaluate, refit
 from models.split import Folds
 from models.training_set import TrainingSet
 from pipeline.ledger import open_ledger
@@ -165,6 +165,34 @@ def test_honesty_counts_bins_whose_rate_lies_inside_and_those_it_could():
     found = check_honesty(log_odds, low, high, label)
     assert (found["bins"], found["bins_inside"], found["bins_compatible"]) == (15, 13 / 15, 14 / 15)
     assert found["mean_width"] == pytest.approx((13 * 0.2 + 2 * 0.1) / 15)
+
+
+def draw_customers(rows: int, seed: int) -> tuple[TrainingSet, TrainingSet, Floats]:
+    """Seven months of customers with two features, the last one to test on; and the true probabilities there."""
+    generator = np.random.default_rng(seed)
+    features = generator.normal(size=(rows, 2))
+    truth = to_probability(1.2 * features[:, 0] - 0.7 * features[:, 1] - 0.5)
+    month = np.sort(generator.integers(0, 7, rows))
+    made = TrainingSet(
+        frame=pd.DataFrame(features, columns=["a", "b"]),
+        label=(generator.random(rows) < truth).astype(float),
+        time=np.datetime64("2024-01-01", "us") + month * np.timedelta64(30, "D"),
+        horizon=30,
+        group=np.arange(rows).astype(str).astype(object),
+    )
+    return made.take(month < 6), made.take(month == 6), truth[month == 6]
+
+
+def test_the_recipe_s_intervals_hold_most_true_probabilities_of_customers():
+    inside = []
+    with only_candidates(*SIMPLE):
+        for seed in range(4):
+            train, test, truth = draw_customers(2000, seed)
+            found = evaluate(train, test, RecipeSettings(resamples=0)).fitted.bundle
+            low, high = found.interval(found.log_odds(test.frame))
+            inside.append(float(((low <= truth) & (truth <= high)).mean()))
+    # the interval is about customers with one score; that they differ (the model errs about each) is not in it
+    assert np.mean(inside) > 0.8
 
 
 @pytest.fixture(scope="module")
