@@ -17,7 +17,7 @@ KILLS ?= 20
 
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
-.PHONY: help setup demo test check licences bench oracle laws mutants kills lock clean
+.PHONY: help setup demo test check licences bench quality gate replay oracle laws mutants kills lock clean
 
 help:  ## Print the targets
 	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "make %-9s %s\n", $$1, $$2 }' Makefile
@@ -40,6 +40,15 @@ licences: $(READY)  ## Check the licences of all that is installed with leadsiev
 
 bench: $(READY)  ## Run the benchmarks
 	@set -e; for script in tests/bench_*.py; do echo "== $$script"; $(BIN)/python $$script $(ARGS); done
+
+quality: $(READY)  ## Compare with other tools on the fixed frames of the public data; exit code 1 where a bar is missed
+	@$(BIN)/python tests/eval_frames.py $(ARGS)
+
+gate: $(READY)  ## Measure how often the gate promotes what it should not, and what it should (200 tries each)
+	@$(BIN)/python tests/bench_gate.py $(ARGS)
+
+replay: $(READY)  ## Play retraining over the calls of a bank: never, and at several cadences
+	@$(BIN)/python tests/eval_replay.py $(ARGS)
 
 oracle: $(READY)  ## Compare the model with the known truth of simulated worlds (20,000 customers, 3 seeds, about 20 minutes)
 	@$(BIN)/python tests/eval_oracle.py $(ARGS)

@@ -26,9 +26,12 @@ SECTIONS: Mapping[str, type[configs.Section]] = {
     "`tables.<table>`": configs.TableMapping,
     "`targets.<target>`": configs.Target,
     "`targets.<target>.spine`": configs.Spine,
+    "`targets.<target>.profit`": configs.Profit,
     "`write_back`": configs.WriteBack,
     "`write_back.tables.<target>`": configs.FieldMap,
     "`mlflow`": configs.MlflowPlace,
+    "`capacity`": configs.Capacity,
+    "`retrain`": configs.Retrain,
 }
 
 
