@@ -6,7 +6,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from models.metrics import measure
-from models.recipe import Evaluation, fit_choice
+from models.recipe import Choice, Evaluation, fit_choice
 from models.split import row_groups
 from models.training_set import TrainingSet
 from models.tuning import map_folds
@@ -14,6 +14,7 @@ from models.tuning import map_folds
 MAX_FITTED_ROWS = 4_000
 """The largest part that is fitted for the curve alone; its last point, all rows, is the evaluation's own model."""
 MAX_CELLS = 800_000
+CHEAP_MEMBERS = 5
 MIN_ROWS, MIN_OF_EACH_CLASS = 60, 5
 POINTS = 5
 RESAMPLES = 100
@@ -34,7 +35,12 @@ class LearningPoint:
     auc_interval: tuple[float, float] | None
 
 
-def part_sizes(rows: int, columns: int) -> list[int]:
+def affordable_rows(choice: Choice, rows: int) -> int:
+    """Fewer rows where a choice has many members to fit: the report shall not take longer than the training."""
+    return rows * CHEAP_MEMBERS // max(CHEAP_MEMBERS, len(choice.setting.get("weights", ())))
+
+
+def part_sizes(rows: int, columns: int, most: int = MAX_FITTED_ROWS) -> list[int]:
     """Sizes of the parts to fit on, each half of the next, the whole left out.
 
     >>> part_sizes(1000, 10)
@@ -43,12 +49,12 @@ def part_sizes(rows: int, columns: int) -> list[int]:
     [250, 500, 1000, 2000, 4000]
 
     """
-    largest = min(rows // 2, MAX_FITTED_ROWS, MAX_CELLS // max(columns, 1))
+    largest = min(rows // 2, most, MAX_CELLS // max(columns, 1))
     sizes = [largest // 2**step for step in range(POINTS)]
     return [size for size in reversed(sizes) if size >= MIN_ROWS]
 
 
-def _parts(train: TrainingSet, seed: int) -> list[NDArray[np.intp]]:
+def _parts(train: TrainingSet, most: int, seed: int) -> list[NDArray[np.intp]]:
     """Positions of nested parts made of whole groups in random order; parts with too few of a class are left out."""
     group = row_groups(train)
     order = np.random.default_rng(seed).permutation(int(group.max()) + 1)
@@ -56,7 +62,7 @@ def _parts(train: TrainingSet, seed: int) -> list[NDArray[np.intp]]:
     place[order] = np.arange(len(order))
     ends = np.bincount(group)[order].cumsum()
     found: list[NDArray[np.intp]] = []
-    for size in part_sizes(len(train), train.frame.shape[1]):
+    for size in part_sizes(len(train), train.frame.shape[1], most):
         at = np.flatnonzero(place[group] <= np.searchsorted(ends, size))
         positives = train.label[at].sum()
         is_larger = len(at) < len(train) and (not found or len(at) > len(found[-1]))
@@ -96,5 +102,5 @@ def learning_curve(evaluation: Evaluation, train: TrainingSet, test: TrainingSet
         part = train.take(at)
         return _point(part, test, fit_choice(evaluation.choice, part).bundle.predict(test.frame), seed)
 
-    points = map_folds(fit, _parts(train, seed))
+    points = map_folds(fit, _parts(train, affordable_rows(evaluation.choice, MAX_FITTED_ROWS), seed))
     return [*points, _point(train, test, evaluation.test_probability, seed)]

@@ -6,6 +6,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from features.errors import DataError
+from models.learning_curve import affordable_rows
 from models.metrics import log_losses, measure
 from models.recipe import Choice, fit_choice
 from models.selection import clustered_error
@@ -77,9 +78,9 @@ class SplitComparison:
     notes: tuple[str, ...] = ()
 
 
-def _few_groups(rows: TrainingSet, seed: int) -> TrainingSet:
+def _few_groups(rows: TrainingSet, most: int, seed: int) -> TrainingSet:
     """Whole groups in random order until there are enough rows: thinning rows would hide what repeats."""
-    most = min(MAX_ROWS, MAX_CELLS // max(rows.frame.shape[1], 1))
+    most = min(most, MAX_CELLS // max(rows.frame.shape[1], 1))
     if len(rows) <= most:
         return rows
     group = row_groups(rows)
@@ -125,7 +126,7 @@ def compare_splits(choice: Choice, rows: TrainingSet, seed: int = 0) -> SplitCom
         Without temporal split where there is no time, or too few of it.
 
     """
-    kept = _few_groups(rows, seed)
+    kept = _few_groups(rows, affordable_rows(choice, MAX_ROWS), seed)
     newest = _newest(kept, seed)
     notes = _notes(rows, bool(newest))
     valid = np.concatenate([fold.valid for fold in newest]) if newest else np.arange(len(kept), dtype=np.intp)

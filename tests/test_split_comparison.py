@@ -8,7 +8,7 @@ import pytest
 from test_recipe import simulate
 
 from models.calibration import IDENTITY
-from models.learning_curve import learning_curve, part_sizes
+from models.learning_curve import affordable_rows, learning_curve, part_sizes
 from models.recipe import Choice, Evaluation, fit_choice
 from models.split_comparison import compare_splits
 from models.training_set import TrainingSet
@@ -112,6 +112,12 @@ def test_the_curve_grows_by_whole_customers_and_ends_in_the_model_itself() -> No
 def test_few_rows_have_a_curve_of_one_point() -> None:
     train, test = simulate(80), simulate(100, seed=1)
     assert [one.rows for one in learning_curve(evaluated(train, test), train, test)] == [80]
+
+
+def test_a_blend_of_many_members_is_fitted_on_fewer_rows() -> None:
+    nine = Choice("blend", {"weights": {str(at): 1 / 9 for at in range(9)}, "settings": {}}, IDENTITY)
+    assert affordable_rows(nine, 4500) == 2500  # as nine cost nine fifths of the five that are cheap
+    assert affordable_rows(LOGISTIC, 4500) == 4500
 
 
 def test_many_columns_are_fitted_on_fewer_rows() -> None:
