@@ -7,8 +7,10 @@ import numpy as np
 
 from models.metrics import log_losses
 from models.replay_figures import Account, Codes, Floats, Summary
-from models.selection import NOISE, WORTH_HAVING, clustered_error
+from models.selection import WORTH_HAVING, clustered_error
 
+NOISE = 1.0
+"""Standard errors within which policies are equally good: training too often costs less than too seldom."""
 MIN_PERIODS, MIN_OF_EACH_CLASS = 3, 20
 """Less than this is too little history to recommend anything by."""
 
@@ -58,7 +60,7 @@ def recommend(summary: Summary, currency: str = "EUR", gate: bool | None = None)
     """Recommend the policy with the fewest trainings among those within noise of the best one.
 
     All scored rows are pooled, and each was scored by a model that knew only what was ripe then.
-    The difference is paired row by row; noise is two standard errors, or 0.5 % of the base rate's loss,
+    The difference is paired row by row; noise is one standard error, or 0.5 % of the base rate's loss,
     below which a difference is of no use. Among equally cheap ones the lower loss decides. With `gate`
     given only policies with it (True) or without it are recommended; what the other kind did is told.
     """
