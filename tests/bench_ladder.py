@@ -61,7 +61,9 @@ def read_task(name: str) -> tuple[TrainingSet, TrainingSet]:
     folder = DATA / "frames" / name
     facts = json.loads((folder / "meta.json").read_text(encoding="utf-8"))
     columns = {"time": "time" if facts["time"] else None, "group": "group" if facts["group"] else None}
-    return read_flat_frames(folder / "train.parquet", folder / "test.parquet", "y", horizon=facts["horizon"], **columns)
+    return read_flat_frames(
+        folder / "train.parquet", folder / "test.parquet", "y", horizon=facts.get("horizon", 0), **columns
+    )
 
 
 def draw(rows: TrainingSet, count: int, seed: int) -> TrainingSet:
