@@ -5,11 +5,12 @@ from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
+import pandas as pd
 from numpy.typing import NDArray
 
 from features.tables import CrmTables
 from models.calibration import IDENTITY
-from models.fair_rows import newest_window, split_fair
+from models.fair_rows import FairSplit, newest_window, split_fair
 from models.gate import BASE_RATE, CHAMPION, LOGISTIC, Comparison, Slice, Verdict, compare, compare_slices, decide
 from models.predict import Bundle
 from models.recipe import Choice, Evaluation, RecipeSettings, evaluate, fit_choice
@@ -58,16 +59,15 @@ class Challenge:
         }
 
 
-def find_trial(config: Config, ripe: RipeRows, rows: TrainingSet, live: Bundle | None) -> Trial | str:
-    """Find rows that are fair to both models; a sentence if there are too few.
+def find_split(config: Config, name: str, labelled: pd.DataFrame, live: Bundle) -> FairSplit:
+    """Split the ripe snapshots of a target, before any feature is built, so that both models are tried on new rows.
 
     Parameters
     ----------
-    ripe : RipeRows
-        With every feature, for the live model.
-    rows : TrainingSet
-        The same rows with the columns of the challenger.
-    live : Bundle or None
+    labelled : DataFrame
+        Training spine of the target with label and settled_at.
+    live : Bundle
+        The live model.
 
     Raises
     ------
@@ -75,18 +75,37 @@ def find_trial(config: Config, ripe: RipeRows, rows: TrainingSet, live: Bundle |
         If the live model answers another question than the config asks.
 
     """
-    window = config.retrain.window_days
-    if live is None:
-        train, test = split_test(rows)
-        return Trial(newest_window(train, window), test, None)
-    if int(live.manifest.get("horizon", rows.horizon)) != rows.horizon:
+    horizon = make_target(config, name).horizon_days
+    if int(live.manifest.get("horizon", horizon)) != horizon:
         raise ConfigError(
-            f"The live model looks {live.manifest['horizon']} days ahead, and the config asks for {rows.horizon}: they "
+            f"The live model looks {live.manifest['horizon']} days ahead, and the config asks for {horizon}: they "
             "cannot be compared. Run `leadsieve train` to replace it."
         )
-    split = split_fair(rows, np.datetime64(live.manifest["fitted_on"]["to"]))
-    if split.shortage is not None:
-        return split.shortage
+    ripe = labelled[labelled["label"].notna()]
+    label, time = ripe["label"].to_numpy(dtype=np.float64), ripe["as_of"].to_numpy(dtype="datetime64[us]")
+    rows = TrainingSet(pd.DataFrame(index=range(len(ripe))), label, time, horizon)
+    return split_fair(rows, np.datetime64(live.manifest["fitted_on"]["to"]))
+
+
+def make_trial(
+    config: Config, ripe: RipeRows, rows: TrainingSet, live: Bundle | None, split: FairSplit | None
+) -> Trial:
+    """Take the rows of a trial.
+
+    Parameters
+    ----------
+    ripe : RipeRows
+        With every feature, for the live model.
+    rows : TrainingSet
+        The same rows with the columns of the challenger.
+    live, split : optional
+        The live model, and what `find_split` found; None where nothing is live: then the newest block is tried.
+
+    """
+    window = config.retrain.window_days
+    if live is None or split is None:
+        train, test = split_test(rows)
+        return Trial(newest_window(train, window), test, None)
     known = live.predict(ripe.built.frame[split.block].reset_index(drop=True))
     return Trial(newest_window(rows.take(split.train), window), rows.take(split.block), known)
 
@@ -104,7 +123,7 @@ def challenge(config: Config, tables: CrmTables, name: str, trial: Trial) -> Cha
     if trial.live is not None:
         limits = section.slice_rows, section.slice_floor
         slices = tuple(compare_slices(test.label, own, trial.live, cuts, test.group, *limits, seed=seed))
-    return Challenge(trial, evaluation, comparison, slices, decide(comparison, slices))
+    return Challenge(trial, evaluation, comparison, slices, decide(comparison, slices, section.min_gain))
 
 
 def _simple_opponents(evaluation: Evaluation, trial: Trial) -> dict[str, Floats]:

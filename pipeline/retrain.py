@@ -17,7 +17,7 @@ from models.predict import Bundle, load_bundle
 from models.training_set import TrainingSet, save_training_set
 from pipeline import __version__
 from pipeline.aliases import move_champion
-from pipeline.challenge import Challenge, challenge, find_trial
+from pipeline.challenge import Challenge, challenge, find_split, make_trial
 from pipeline.config import Config
 from pipeline.errors import GateError
 from pipeline.ledger import Decision, Ledger
@@ -140,11 +140,12 @@ def _retrain(task: _Task, force: bool) -> Retraining:
     if not due:
         said = " ".join(one.why for one in triggers) or "The config names no trigger."
         return task.end(NOTHING, f"No trigger fired. {said}", details)
+    split = None if task.bundle is None else find_split(task.config, task.name, labelled, task.bundle)
+    if split is not None and split.shortage is not None:
+        return task.end(NOTHING, f"Too little to compare on. {split.shortage}", details)
     ripe = build_ripe_rows(task.config, task.tables, task.name, labelled)
     rows = as_training_set(task.config, task.tables, task.name, ripe)
-    trial = find_trial(task.config, ripe, rows, task.bundle)
-    if isinstance(trial, str):
-        return task.end(NOTHING, f"Too little to compare on. {trial}", details)
+    trial = make_trial(task.config, ripe, rows, task.bundle, split)
     tried = challenge(task.config, task.tables, task.name, trial)
     return _conclude(task, rows, tried, {**details, **tried.to_json()})
 

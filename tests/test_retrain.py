@@ -14,15 +14,12 @@ from small_crm import CHURN_ONLY, CONFIG, FEW_GROUPS, SIMPLE, World, copy_world,
 from features.tables import CrmTables
 from features.targets import Target
 from models.predict import load_bundle
-from models.training_set import load_training_set
-from pipeline.challenge import find_trial
 from pipeline.config import Config, load_config
 from pipeline.deployment import load_extract
-from pipeline.errors import ConfigError
 from pipeline.labelling import label_rows
 from pipeline.ledger import SCORE_COLUMNS, Decision, open_ledger
 from pipeline.registry import open_mlflow, read_champion
-from pipeline.training import RipeRows, label_spine, train_target
+from pipeline.training import label_spine, train_target
 from pipeline.trigger_facts import gather_facts
 from pipeline.triggers import Loss
 
@@ -278,15 +275,15 @@ def test_a_target_without_a_model_gets_one_when_the_base_rate_is_beaten(weak: Wo
     assert " of the base rate on " in document["why"]
 
 
-def test_a_live_model_that_looks_further_ahead_cannot_be_compared(finished: World):
-    rows = load_training_set(finished.state / "training" / "churn")
-    champion = read_champion(finished.config, "churn")
-    bundle = load_bundle(champion.folder, champion.bundle_sha256)
-    ripe = RipeRows(rows.keys, rows.label, None, 0)
-    with pytest.raises(
-        ConfigError, match=r"^The live model looks 90 days ahead, and the config asks for 60: .* Run `leadsieve train`"
-    ):
-        find_trial(finished.config, ripe, replace(rows, horizon=60), bundle)
+def test_a_live_model_that_looks_further_ahead_cannot_be_compared(weak: World, tmp_path: Path):
+    world = copy_world(weak, tmp_path / "small")
+    world.change_config(targets__churn__horizons_days=[60])
+    answer = retrain(world)
+    assert answer.code == 2
+    assert answer.err == (
+        "Error: The live model looks 90 days ahead, and the config asks for 60: they cannot be compared. "
+        "Run `leadsieve train` to replace it.\n"
+    )
 
 
 def test_a_part_that_rows_cannot_be_cut_by_is_named(weak: World, tmp_path: Path):
