@@ -1,5 +1,6 @@
 """The charts of the evaluation report."""
 
+import math
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -16,6 +17,8 @@ from pipeline.svg_chart import Chart, Shape, make_plot, round_ticks
 MOST_POINTS = 120
 """A line of a chart of 360 units shows no more."""
 LONGEST_LEVEL = 20
+SKEWED = 6.0
+"""How many times its median the end of a grid must be for a root scale."""
 
 
 def percent(value: float) -> str:
@@ -169,16 +172,22 @@ def draw_dependence(one: Dependence, write: Callable[[float], str], top: float) 
 
 def _draw_numbers(one: Dependence, write: Callable[[float], str], top: float) -> Chart:
     low, high = float(one.grid[0]), float(one.grid[-1])
-    plot = make_plot((low, high if high > low else low + 1), (0, top), height=220)
-    plot.axes(_ticks(low, high, write), _ticks(0, top, percent), "", "mean probability")
+    is_skewed = low >= 0 and high > SKEWED * max(float(one.grid[len(one.grid) // 2]), 1.0)
+    place: Callable[[float], float] = math.sqrt if is_skewed else float
+    plot = make_plot((place(low), place(high) if high > low else place(low) + 1), (0, top), height=220)
+    values = [value**2 for value in round_ticks(place(low), place(high))] if is_skewed else round_ticks(low, high)
+    if all(float(value).is_integer() for value in one.grid):
+        values = sorted({float(round(value)) for value in values if low <= round(value) <= high})
+    across = [(place(value), write(value)) for value in values]
+    plot.axes(across, _ticks(0, top, percent), "on a root scale" if is_skewed else "", "mean probability")
     most = max(one.shares, default=0.0) or 1.0
     step = (high - low) / len(one.shares) if one.shares else 0.0
     for at, share in enumerate(one.shares):
-        left = low + step * at
-        plot.bar(left, left + step, 0, 0.22 * top * share / most, "bar quiet", f"{share:.1%} of the known values")
-    plot.line([float(value) for value in one.grid], list(one.means), "curve")
+        ends = place(low + step * at), place(low + step * (at + 1))
+        plot.bar(*ends, 0, 0.22 * top * share / most, "bar quiet", f"{share:.1%} of the known values")
+    plot.line([place(float(value)) for value in one.grid], list(one.means), "curve")
     for value, mean in zip(one.grid, one.means, strict=True):
-        plot.dot(float(value), mean, "dot", f"{write(float(value))}: {mean:.1%}", 2.5)
+        plot.dot(place(float(value)), mean, "dot", f"{write(float(value))}: {mean:.1%}", 2.5)
     return Chart(f"Mean probability over {one.column}", tuple(plot.shapes), height=220)
 
 

@@ -119,8 +119,9 @@ def _empty(report: EvaluationReport) -> Iterator[str]:
     if gone:
         yield f"No test row has a value any more in {count_of(len(gone), 'column')}: {list_some(gone)}. Ask why."
     skipped = report.train.manifest.get("skipped") or {}
-    if skipped:
-        yield f"Left out, as they tell nothing here: {list_some(list(skipped))}."
+    silent = [name for name, why in skipped.items() if not str(why).startswith("it describes")]
+    if silent:
+        yield f"Left out, as they are not there or tell nothing here: {list_some(silent)}."
 
 
 def _slices(report: EvaluationReport) -> Iterator[str]:
