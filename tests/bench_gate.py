@@ -13,8 +13,8 @@ Prints the share that was promoted of challengers that are
 For (b) and (c) one of two models does not see a column (`nested`), or each sees one the other does not
 (`apart`), the columns' weights set so that the mean AUC differs by 0.02. Beside the share are printed the
 share whose interval against the champion alone is on the right side (the gate also asks how much is saved,
-and for the logistic line and the base rate); the measured difference in AUC; and the correlation of the two models' log-odds within a class. Fails if (a) is
-above 5 %, (b) above 0, or (c) below 80 %.
+and for the logistic line and the base rate); the measured difference in AUC; and the correlation of the
+two models' log-odds within a class. Fails if (a) is above 5 %, (b) above 0, or (c) below 80 %.
 """
 
 import argparse
