@@ -6,6 +6,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from models.gate import MIN_GAIN
 from models.training_set import TrainingSet
 
 Floats = NDArray[np.float64]
@@ -27,12 +28,15 @@ class Policy:
         newest ripe one. None: all ripe rows.
     gate : bool
         Whether the new model must win on rows neither it nor the model in force was fitted on.
+    min_gain : float
+        Share of the log loss of the model in force that it must save there.
 
     """
 
     every: int | None
     window: int | None = None
     gate: bool = False
+    min_gain: float = MIN_GAIN
 
     def describe(self, unit: str) -> str:
         """Say the policy in words.

@@ -289,4 +289,5 @@ def _challenge(past: _Past, policy: Policy, champion: _Champion, high: int) -> V
         CHAMPION: past.predict(champion.scorer, begin, high),
         "base_rate": np.full(high - begin, rows.label[slice(*trial)].mean()),
     }
-    return decide(compare(label, past.predict(challenger, begin, high), others, group))
+    comparison = compare(label, past.predict(challenger, begin, high), others, group)
+    return decide(comparison, min_gain=policy.min_gain)

@@ -221,7 +221,8 @@ def replay_deployment(
     with open_database(tables) as database:
         settle = settle_days(database, tables, target)
     rows = make_training_set(config, tables, name)
-    configured = Policy(config.retrain.every_days, config.retrain.window_days, gate=True)
+    terms = config.retrain
+    configured = Policy(terms.every_days, terms.window_days, gate=True, min_gain=terms.min_gain)
     days = int((np.max(rows.time) - np.min(rows.time)) / np.timedelta64(1, "D")) if rows.time is not None else 0
     other = None if configured.window is not None or days <= WINDOW_DAYS else WINDOW_DAYS
     return replay_rows(

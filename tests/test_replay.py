@@ -161,6 +161,12 @@ def test_the_gate_lets_a_better_challenger_through() -> None:
     assert "250 rows" in played.moments[1].why
 
 
+def test_the_gate_asks_for_the_gain_of_the_policy() -> None:
+    # the challenger above saves 1.328 - 0.986 = 26 % of the champion's loss
+    played = play(Policy(every=500, gate=True, min_gain=0.3), drifting(0.2, 0.8), start=1000)
+    assert [one.outcome for one in played.moments] == ["first", "refused"]
+
+
 def test_the_gate_holds_a_challenger_that_is_no_better() -> None:
     played = play(Policy(every=500, gate=True), drifting(0.2, 0.2), start=1000)
     assert [one.outcome for one in played.moments] == ["first", "refused"]
