@@ -146,24 +146,31 @@ class TreeMember:
 
     def contributions(self, columns: Columns, rows: int) -> dict[str, Floats]:
         """Exact Shapley values, inputs made of one column added up; with `base` they sum to the log-odds."""
+        return self.explain(columns, rows)[1]
+
+    def explain(self, columns: Columns, rows: int) -> tuple[Floats, dict[str, Floats]]:
+        """Log-odds, and what each column contributes to them."""
+        found = self._explain(self._matrix(columns, rows))
         folded: dict[str, Floats] = {}
-        for entry, part in zip(self.inputs, self._shapley(self._matrix(columns, rows)), strict=True):
+        for entry, part in zip(self.inputs, found[:-1], strict=True):
             name = entry["column"]
             folded[name] = folded[name] + part if name in folded else part
-        return folded
+        return found[-1], folded
 
-    def _shapley(self, matrix: Floats) -> Floats:
-        """Shapley values, inputs x rows: by tables if there are many rows, else by LightGBM itself."""
+    def _explain(self, matrix: Floats) -> Floats:
+        """Shapley values and below them the log-odds: by tables if there are many rows, else by LightGBM itself."""
         if len(matrix) > MANY_ROWS and self._tables is not None:
             found: Floats = self._tables.explain(matrix)
-            if np.allclose(found[:, :CHECKED_ROWS], self._slow_shapley(matrix[:CHECKED_ROWS]), rtol=0, atol=1e-8):
+            some, known = found[:, :CHECKED_ROWS], self._ask_lightgbm(matrix[:CHECKED_ROWS])
+            if np.allclose(some, known, rtol=0, atol=1e-8) and np.array_equal(some[-1], known[-1]):
                 return found
-        return self._slow_shapley(matrix)
+        return self._ask_lightgbm(matrix)
 
-    def _slow_shapley(self, matrix: Floats) -> Floats:
+    def _ask_lightgbm(self, matrix: Floats) -> Floats:
         if not len(matrix):
-            return np.zeros((len(self.inputs), 0))
-        return np.asarray(self.booster.predict(matrix, pred_contrib=True))[:, :-1].T
+            return np.zeros((len(self.inputs) + 1, 0))
+        parts = np.asarray(self.booster.predict(matrix, pred_contrib=True))[:, :-1].T
+        return np.vstack([parts, np.asarray(self.booster.predict(matrix, raw_score=True))])
 
     @cached_property
     def _tables(self) -> Any:
@@ -344,6 +351,13 @@ def keep_direction(log_odds: Mapping[int, Floats], primary: int, direction: int)
     return dict(sorted(kept.items()))
 
 
+def _explain_member(member: AnyMember, columns: Columns, rows: int) -> tuple[Floats, dict[str, Floats]]:
+    """Log-odds of a member and what each reason contributes to them; trees are asked once for both."""
+    if isinstance(member, TreeMember):
+        return member.explain(columns, rows)
+    return member.log_odds(columns, rows), member.contributions(columns, rows)
+
+
 class Bundle:
     """A fitted model: what it expects, and what it says.
 
@@ -473,11 +487,12 @@ class Bundle:
     def _explain(self, columns: Columns, rows: int, base: float) -> tuple[Floats, Floats]:
         """Calibrated log-odds and contributions of some rows, reason names x rows."""
         place = {name: at for at, name in enumerate(self.reason_names)}
-        parts = np.zeros((len(place), rows))
+        parts, raw = np.zeros((len(place), rows)), np.zeros(rows)
         for weight, member in self.members:
-            for name, values in member.contributions(columns, rows).items():
+            said, shares = _explain_member(member, columns, rows)
+            raw += weight * said
+            for name, values in shares.items():
                 parts[place[name]] += weight * values
-        raw = self.raw_of(columns, rows)
         parts *= chord(lambda values: calibrate(self.calibrator, values), base, raw)[1]
         return calibrate(self.calibrator, raw)[0], parts
 

@@ -53,7 +53,7 @@ _FIELDS: Mapping[str, tuple[str, Any]] = {
 
 
 def read_trees(text: str) -> list[Tree]:
-    """Read the trees of a LightGBM text model that have a cut.
+    """Read the trees of a LightGBM text model, in its order; one without a cut has no nodes.
 
     Raises
     ------
@@ -69,8 +69,7 @@ def read_trees(text: str) -> list[Tree]:
         facts = dict(line.split("=", 1) for line in block.splitlines() if "=" in line)
         if facts.get("num_cat", "0") != "0" or facts.get("is_linear", "0") != "0":
             raise UnreadableTreesError("categorical cuts or linear leaves")
-        if int(facts["num_leaves"]) > 1:
-            trees.append(Tree(**{name: _numbers(facts[key], kind) for name, (key, kind) in _FIELDS.items()}))
+        trees.append(Tree(**{name: _numbers(facts.get(key, ""), kind) for name, (key, kind) in _FIELDS.items()}))
     if any(not np.isin(tree.missing_kind, (MISSING_NONE, MISSING_NAN)).all() for tree in trees):
         raise UnreadableTreesError("zero taken for missing")
     return trees

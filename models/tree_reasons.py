@@ -8,7 +8,8 @@ the product of x over the known and of r over the others, so that the Shapley va
 
 a polynomial that Gauss-Legendre nodes integrate exactly. It depends on the row through the x alone. Leaves that lie
 together share a table over all outcomes of their cuts, and a row needs one look-up per table and feature. The values
-are those of `pred_contrib` (path-dependent TreeSHAP) up to rounding in float64.
+are those of `pred_contrib` (path-dependent TreeSHAP) up to rounding in float64. The leaf that a row ends in is looked
+up beside them, and added up tree by tree as LightGBM does: that is its raw score, to the bit.
 
 References
 ----------
@@ -37,6 +38,8 @@ LEAF_BITS = 14
 """A leaf with more features than this has no table: its values are worked out for the outcomes that occur."""
 CHUNK_ROWS = 16_384
 """Rows that are looked up together: enough to forget the cost of a call, few enough to stay in the cache."""
+SCORE = -1
+"""Stands for a feature: the place of the raw score below the Shapley values."""
 ALMOST_ZERO = float(np.float32(1e-35))
 """LightGBM reads smaller numbers as zero."""
 
@@ -58,6 +61,11 @@ def shapley(leaf: Leaf, passed: NDArray[np.uint8]) -> Floats:
     return np.asarray(total * (known - chance) * leaf.value)
 
 
+def _tell(leaf: Leaf, passed: NDArray[np.uint8]) -> Floats:
+    """Shapley values of a leaf, and below them its own value where a row ends in it, else 0."""
+    return np.vstack([shapley(leaf, passed), np.where(passed.all(axis=0), leaf.value, 0.0)])
+
+
 @cache
 def outcomes(bits: int) -> NDArray[np.uint8]:
     """All outcomes of some cuts (bits x outcomes): column i holds the bits of i, the lowest first."""
@@ -66,7 +74,7 @@ def outcomes(bits: int) -> NDArray[np.uint8]:
 
 @dataclass(frozen=True)
 class Table:
-    """Shapley values of some leaves of a tree, by the outcome of their cuts (features x outcomes).
+    """Shapley values of some leaves of a tree and, for feature `SCORE`, the leaf's own, by the outcome of their cuts.
 
     Bit i of an outcome says whether a row goes left at the node `bits[i]`; where that is several nodes, with the
     side of each, whether it goes to these sides at all of them. Without `values` (too many bits, one leaf) they are
@@ -80,11 +88,11 @@ class Table:
 
 
 def make_tables(tree: Tree) -> list[Table]:
-    """Gather neighbouring leaves as long as their cuts fit into one table."""
+    """Gather neighbouring leaves as long as their cuts fit into one table; a tree without a cut has none."""
     tables: list[Table] = []
     together: list[Leaf] = []
     nodes: set[int] = set()
-    for leaf in find_leaves(tree):
+    for leaf in find_leaves(tree) if len(tree.feature) else ():
         own = set(leaf.nodes.tolist())
         if len(own) > TABLE_BITS:
             tables.append(_make_deep_table(leaf))
@@ -102,11 +110,12 @@ def _make_table(leaves: Sequence[Leaf], nodes: set[int]) -> Table:
     cuts = np.array(sorted(nodes))
     features = np.unique(np.concatenate([leaf.features for leaf in leaves]))
     goes_left = outcomes(len(cuts))
-    values = np.zeros((len(features), 1 << len(cuts)))
+    values = np.zeros((len(features) + 1, 1 << len(cuts)))
     for leaf in leaves:
         outcome = _number(_passed(leaf, goes_left[np.searchsorted(cuts, leaf.nodes)]))
-        values[np.searchsorted(features, leaf.features)] += shapley(leaf, outcomes(len(leaf.features)))[:, outcome]
-    return Table([[(int(node), True)] for node in cuts], features, values, leaves[0])
+        rows = np.append(np.searchsorted(features, leaf.features), SCORE)
+        values[rows] += _tell(leaf, outcomes(len(leaf.features)))[:, outcome]
+    return Table([[(int(node), True)] for node in cuts], np.append(features, SCORE), values, leaves[0])
 
 
 def _make_deep_table(leaf: Leaf) -> Table:
@@ -114,9 +123,9 @@ def _make_deep_table(leaf: Leaf) -> Table:
     ways = np.split(np.arange(len(leaf.nodes)), leaf.starts[1:])
     bits = [[(int(leaf.nodes[at]), bool(leaf.to_left[at])) for at in way] for way in ways]
     if len(bits) > LEAF_BITS:
-        return Table(bits, leaf.features, None, leaf)
-    values = shapley(leaf, outcomes(len(bits)))[:, np.arange(1 << len(bits)) ^ _turned(bits)]
-    return Table(bits, leaf.features, values, leaf)
+        return Table(bits, np.append(leaf.features, SCORE), None, leaf)
+    values = _tell(leaf, outcomes(len(bits)))[:, np.arange(1 << len(bits)) ^ _turned(bits)]
+    return Table(bits, np.append(leaf.features, SCORE), values, leaf)
 
 
 def _turned(bits: Sequence[Sequence[tuple[int, bool]]]) -> int:
@@ -165,8 +174,8 @@ class TreeReasons:
         return np.array([feature for feature, kind in kinds.items() if kind == {MISSING_NONE}], dtype=np.int64)
 
     def explain(self, matrix: Floats) -> Floats:
-        """Shapley values in the log-odds of the trees: inputs x rows, for rows x inputs."""
-        found = np.zeros((self.features, len(matrix)))
+        """Shapley values in the raw score of the trees, below them that score: inputs + 1 x rows, for rows x inputs."""
+        found = np.zeros((self.features + 1, len(matrix)))
         parts = [slice(start, start + CHUNK_ROWS) for start in range(0, len(matrix), CHUNK_ROWS)]
         if len(parts) < 2:
             for part in parts:
@@ -182,9 +191,11 @@ class TreeReasons:
         columns[np.abs(columns) <= ALMOST_ZERO] = 0.0
         for feature in self.never_missing:
             np.nan_to_num(columns[feature], copy=False, nan=0.0, posinf=np.inf, neginf=-np.inf)
-        parts = np.zeros((self.features, len(matrix)))
+        parts = np.zeros((self.features + 1, len(matrix)))
         part = np.empty(len(matrix))
         for tree, tables in zip(self.trees, self.tables, strict=True):
+            if not tables:
+                parts[SCORE] += tree.value[0]
             goes_left = _decide(tree, columns)
             for table in tables:
                 values, at = _find_outcome(table, goes_left)
@@ -207,7 +218,7 @@ def _find_outcome(table: Table, goes_left: NDArray[np.uint8]) -> tuple[Floats, N
         return table.values, at
     occurring, at = np.unique(at ^ _turned(table.bits), return_inverse=True)
     passed = (occurring[None] >> np.arange(len(table.bits))[:, None]) & 1
-    return shapley(table.leaf, passed.astype(np.uint8)), at
+    return _tell(table.leaf, passed.astype(np.uint8)), at
 
 
 def _follow(way: Sequence[tuple[int, bool]], goes_left: NDArray[np.uint8]) -> NDArray[np.uint8]:

@@ -56,6 +56,7 @@ end of trees
 
 def test_one_cut_gives_the_difference_to_the_mean_and_other_columns_get_nothing():
     found = TreeReasons(STUMP, 3).explain(np.array([[9, 0.5, 9], [9, 0.51, 9], [9, np.nan, 9]]))
+    assert found[3].tolist() == [-1, 3, -1]  # the leaf
     assert found[1].tolist() == [-1, 3, -1]  # the mean is (30 * -1 + 10 * 3) / 40 = 0; a null goes left
     assert found[0].tolist() == found[2].tolist() == [0, 0, 0]
 
@@ -63,7 +64,7 @@ def test_one_cut_gives_the_difference_to_the_mean_and_other_columns_get_nothing(
 def test_two_features_share_what_only_both_together_bring():
     found = TreeReasons(CORNER, 2).explain(np.array([[1.0, 1.0], [1.0, -1.0], [-1.0, 1.0], [np.nan, 1.0]]))
     np.testing.assert_allclose(
-        found.T,
+        found[:2].T,
         [
             # known: nothing 4, the first alone 8, the second alone 8, both 16
             [6, 6],  # ((8 - 4) + (16 - 8)) / 2
@@ -106,8 +107,9 @@ def unseen(rows: int = 400) -> np.ndarray:
 def compare(booster: lgb.Booster, rows: np.ndarray) -> None:
     expected = np.asarray(booster.predict(rows, pred_contrib=True))[:, :-1]
     found = TreeReasons(booster.model_to_string(), 8).explain(rows)
-    np.testing.assert_allclose(found.T, expected, rtol=0, atol=1e-12)
-    assert np.abs(found).max() > 0.01
+    np.testing.assert_allclose(found[:-1].T, expected, rtol=0, atol=1e-12)
+    assert np.abs(found[:-1]).max() > 0.01
+    assert found[-1].tobytes() == np.asarray(booster.predict(rows, raw_score=True)).tobytes()
 
 
 @pytest.mark.parametrize(
@@ -144,7 +146,7 @@ def test_a_row_says_the_same_alone_to_the_bit(threads: str, monkeypatch: pytest.
     monkeypatch.setattr(models.tree_reasons, "CHUNK_ROWS", 7)
     assert tables.explain(unseen()).tobytes() == whole.tobytes()
     assert tables.explain(unseen()[5:6]).tobytes() == whole[:, 5].tobytes()
-    assert tables.explain(unseen()[:0]).shape == (8, 0)
+    assert tables.explain(unseen()[:0]).shape == (9, 0)
 
 
 @pytest.mark.parametrize(
@@ -189,6 +191,7 @@ def test_many_rows_are_explained_by_tables_and_still_add_up(monkeypatch: pytest.
     assert fast.tobytes() != slow.tobytes()
     np.testing.assert_allclose(fast, slow, rtol=0, atol=1e-12)
     np.testing.assert_allclose(base + fast.sum(axis=1), bundle.log_odds(frame), rtol=0, atol=1e-11)
+    assert bundle.explain(frame)[0].tobytes() == bundle.log_odds(frame).tobytes()
 
 
 def test_values_that_are_not_lightgbms_are_thrown_away(monkeypatch: pytest.MonkeyPatch):
@@ -198,7 +201,7 @@ def test_values_that_are_not_lightgbms_are_thrown_away(monkeypatch: pytest.Monke
     )
     columns = {f"c{at}": unseen()[:, at] for at in range(8)}
     right = member.contributions(columns, 400)
-    monkeypatch.setattr(TreeReasons, "explain", lambda self, matrix: np.ones((8, len(matrix))))
+    monkeypatch.setattr(TreeReasons, "explain", lambda self, matrix: np.ones((9, len(matrix))))
     wrong = member.contributions(columns, 400)
     assert all(np.allclose(wrong[name], right[name], atol=1e-12) for name in right)
 
