@@ -1,0 +1,41 @@
+"""The ladder at its foot: forty labelled rows give a model that tells people apart, or a sentence."""
+
+from dataclasses import replace
+
+import numpy as np
+import pytest
+from bench_ladder import Rung, draw
+from test_recipe import QUICK, simulate
+
+from features.errors import DataError
+from models.recipe import evaluate, refit
+
+
+def test_forty_rows_with_a_strong_signal_give_no_constant_score() -> None:
+    found = evaluate(simulate(40, strength=4.0), simulate(200, seed=1, strength=4.0), QUICK)
+    assert found.selected != "base_rate"
+    assert np.ptp(found.test_probability) > 0.2
+
+
+def test_forty_rows_without_a_signal_are_said_to_have_none() -> None:
+    found = evaluate(simulate(40, strength=0.0), simulate(200, seed=1, strength=0.0), QUICK)
+    assert found.selected == "base_rate"
+    assert np.ptp(found.test_probability) == 0.0
+
+
+def test_forty_rows_on_which_all_get_one_score_are_refused() -> None:
+    evaluation = evaluate(simulate(40, strength=4.0), simulate(200, seed=1, strength=4.0), QUICK)
+    rows = simulate(40, strength=4.0)
+    alike = replace(rows, frame=rows.frame.assign(amount=1.0, age=1.0, region="north"))
+    with pytest.raises(DataError, match=r"Refitted on all 40 ripe rows, .* gives everybody the same score"):
+        refit(evaluation, alike)
+
+
+def test_a_draw_keeps_the_order_of_its_rows_and_the_error_takes_in_customers_and_draws() -> None:
+    drawn = draw(simulate(100), 40, seed=0)  # in the order of their months
+    months = np.asarray(drawn.time).astype(np.int64)
+    assert (len(drawn), months.tolist()) == (40, sorted(months.tolist()))
+    # draws differ from the line by +1 and -1 on every row: mean 0, and the draws alone make the error, sqrt(2 / 2)
+    ones, zeros = np.ones(4), np.zeros(4)
+    rung = Rung(40, chosen=[ones, zeros], line=[zeros, ones])
+    assert rung.difference(np.arange(4)) == (0.0, 1.0)
