@@ -102,9 +102,12 @@ def make_candidates(past_column: str | None, rows: CodedRows, folds: Folds) -> t
 
 
 def _calibrate(trial: ValueTrial, revenue: Sequence[Floats], folds: Folds) -> Calibrator:
+    """Slope and level of the log of the value; a slope other than 1 leaves the sum of the predictions as it is."""
     slope = 1.0 if trial.name == "mean" else choose_slope(trial.log_values, revenue, folds.kind)
-    level = choose_level([slope * part for part in trial.log_values], revenue)
-    return {"kind": "sigmoid", "intercept": level, "slope": slope}
+    said = np.concatenate(trial.log_values)
+    kept = float(np.log(np.exp(said).sum() / np.exp(slope * said).sum()))
+    level = choose_level([kept + slope * part for part in trial.log_values], revenue, folds)
+    return {"kind": "sigmoid", "intercept": kept + level, "slope": slope}
 
 
 def fit_value_choice(choice: Choice, rows: TrainingSet, past_column: str | None) -> FittedModel:

@@ -9,7 +9,7 @@ from models.candidate import Floats
 from models.selection import NOISE, SINGLE_COLUMN_NOISE, WORTH_HAVING, trails
 from models.split import Folds
 from models.tuning import evidence, settled_evidence
-from models.tweedie import fit_log_linear_path, scale_free_deviances
+from models.tweedie import deviances, fit_log_linear_path, scale_free_deviances
 from models.value_candidates import ValueTrial
 
 BLEND = "blend"
@@ -107,10 +107,10 @@ def choose_slope(log_values: Sequence[Floats], revenue: Sequence[Floats], kind: 
     return _fit_slope(log_values, revenue) if helps else 1.0
 
 
-def choose_level(log_values: Sequence[Floats], revenue: Sequence[Floats]) -> float:
+def agreed_level(log_values: Sequence[Floats], revenue: Sequence[Floats]) -> float:
     """Level to add so that predictions add up to revenue out of fold, pulled to 0 by how much folds disagree.
 
-    >>> round(choose_level([np.zeros(2)] * 2, [np.array([4.0, 0.0])] * 2), 3)  # twice 2 where 1 was predicted
+    >>> round(agreed_level([np.zeros(2)] * 2, [np.array([4.0, 0.0])] * 2), 3)  # twice 2 where 1 was predicted
     0.693
 
     """
@@ -120,3 +120,22 @@ def choose_level(log_values: Sequence[Floats], revenue: Sequence[Floats]) -> flo
     if len(levels) < 2 or mean == 0.0:
         return mean / 2.0
     return mean * mean**2 / (mean**2 + float(np.var(levels, ddof=1)) / len(levels))
+
+
+def choose_level(log_values: Sequence[Floats], revenue: Sequence[Floats], folds: Folds) -> float:
+    """Level to add: what the folds agree on; in time only if that of earlier folds would have helped in later ones.
+
+    In time it rests on the folds whose horizons do not overlap, at least three.
+    """
+    if folds.kind != "time":
+        return agreed_level(log_values, revenue)
+    parts = [(log_values[at], revenue[at]) for at in folds.apart]
+    saved = []
+    for at in range(1, len(parts)):
+        said, seen = parts[at]
+        level = agreed_level([part for part, _ in parts[:at]], [one for _, one in parts[:at]])
+        moved = deviances(seen, np.exp(said + level))
+        saved.append(float((deviances(seen, np.exp(said)) - moved).mean()))
+    if len(saved) < 2 or np.mean(saved) <= np.std(saved, ddof=1) / np.sqrt(len(saved)):
+        return 0.0
+    return agreed_level([part for part, _ in parts], [one for _, one in parts])

@@ -17,12 +17,13 @@ from models.candidate import Floats
 from models.logistic import Logistic
 from models.predict import load_bundle, to_probability
 from models.recipe import RecipeSettings
+from models.split import Folds
 from models.training_set import TrainingSet
 from models.tweedie import deviances, fit_log_linear_path
 from models.value import ValueEvaluation, check_revenue, evaluate_value, refit_value, split_value_test
 from models.value_candidates import ValueTrial
 from models.value_metrics import measure_value
-from models.value_selection import choose_level, choose_slope, select_value
+from models.value_selection import agreed_level, choose_level, choose_slope, select_value
 
 QUICK = RecipeSettings(resamples=20)
 CANDIDATES = ["mean", "past_revenue", "log_linear", "tweedie", "hurdle", "blend"]
@@ -115,10 +116,21 @@ def test_intervals_hold_the_figures_and_customers_are_drawn_whole():
 def test_the_level_is_what_folds_agree_on():
     predicted = [np.zeros(4)] * 3
     agreed = [np.array([8.0, 0.0, 0.0, 0.0])] * 3  # 8 where 4 were predicted
-    assert choose_level(predicted, agreed) == pytest.approx(np.log(2))
+    assert agreed_level(predicted, agreed) == pytest.approx(np.log(2))
     split = [np.full(4, 2.0), np.full(4, 0.5), np.full(4, 1.0)]  # twice, half and as predicted
-    assert choose_level(predicted, split) == 0.0
-    assert choose_level(predicted[:1], agreed[:1]) == pytest.approx(np.log(2) / 2)  # one fold: half of it
+    assert agreed_level(predicted, split) == 0.0
+    assert agreed_level(predicted[:1], agreed[:1]) == pytest.approx(np.log(2) / 2)  # one fold: half of it
+
+
+def test_in_time_a_level_is_moved_only_where_that_would_have_helped_later():
+    predicted = [np.zeros(40)] * 4
+    steady = [np.full(40, 2.0)] * 4
+    waning = [np.full(40, level) for level in (4.0, 2.0, 1.0, 0.5)]
+    apart = Folds("time", (), apart=(0, 1, 2, 3))
+    assert choose_level(predicted, steady, apart) == pytest.approx(np.log(2))
+    assert choose_level(predicted, waning, apart) == 0.0  # what one fold asks for is wrong in the next
+    assert choose_level(predicted, steady, Folds("time", (), apart=(2, 3))) == 0.0  # two are too few to tell
+    assert choose_level(predicted, steady, Folds("grouped", ())) == pytest.approx(np.log(2))
 
 
 def test_predictions_that_exaggerate_are_bent_and_others_are_not():

@@ -12,6 +12,7 @@ from features.labels import build_labels
 from features.spine import build_spine
 from features.tables import CrmTables
 from features.targets import SpinePlan, Target
+from pipeline.audit_maturity import measure_maturity
 
 VALUE = Target("value", "value", 30, settle_days=0)
 CUSTOMERS = """
@@ -88,6 +89,13 @@ def test_eligible_is_who_bought_within_the_lookback(tables: CrmTables):
     assert eligible(None) == ["C1 03-01", "C1 04-01", "C2 02-01", "C2 03-01", "C2 04-01", "C3 02-01", "C3 03-01", "C3 04-01"]  # fmt: skip  # noqa: E501
     # within 20 days: C2 on 20 January, C3 on 15 January; C1 on 20 February (known on the 28th); a return is no purchase
     assert eligible(20) == ["C1 03-01", "C2 02-01", "C3 02-01"]
+
+
+def test_the_audit_counts_who_brought_in_anything(tables: CrmTables):
+    cohorts = measure_maturity(tables, VALUE, SpinePlan(grid="month")).cohorts
+    # 1 February: C2 -70, C3 0.3; 1 March: C1 500, C2 and C3 nothing; 1 April is not ripe
+    rates = [(one.month, one.base_rate) for one in cohorts]
+    assert rates == [("2024-02", 0.5), ("2024-03", pytest.approx(1 / 3)), ("2024-04", None)]
 
 
 ENDING = """
