@@ -61,7 +61,7 @@ def recommend(summary: Summary, currency: str = "EUR", gate: bool | None = None)
 
     All scored rows are pooled, and each was scored by a model that knew only what was ripe then.
     The difference is paired row by row; noise is one standard error, or 0.5 % of the base rate's loss,
-    below which a difference is of no use. Among equally cheap ones the lower loss decides. With `gate`
+    below which a difference is of no use. Among those as cheap the lowest loss decides. With `gate`
     given only policies with it (True) or without it are recommended; what the other kind did is told.
     """
     label = summary.replay.rows.label
@@ -76,8 +76,9 @@ def recommend(summary: Summary, currency: str = "EUR", gate: bool | None = None)
     open_to = [at for at in every if _may_be(summary.accounts[at], gate)] or list(every)
     best = min((summary.accounts[at] for at in open_to), key=lambda account: account.overall.log_loss)
     near = _within_noise(summary, open_to, best)
-    costs = [(summary.accounts[at].played.trainings, summary.accounts[at].overall.log_loss, at) for at in near]
-    place = min(costs)[2]
+    price = min(summary.accounts[at].played.trainings for at in near)
+    affordable = [at for at in open_to if summary.accounts[at].played.trainings <= price]
+    place = min(affordable, key=lambda at: summary.accounts[at].overall.log_loss)
     return Advice(place, _sentence(summary, place, best, currency))
 
 
@@ -111,7 +112,7 @@ def _sentence(summary: Summary, place: int, best: Account, currency: str) -> str
     ]
     words.append(f" ({_figures(chosen)}; {chosen.played.trainings} trainings)")
     if chosen is not best:
-        words.append(f", within noise of the best, {summary.title(best)} ({_figures(best)})")
+        words.append(f", the cheapest cadence within noise of the best, {summary.title(best)} ({_figures(best)})")
     if never is not None and never is not chosen:
         words.append(f". Without retraining: {_figures(never)}")
         if chosen.overall.profit is not None and never.overall.profit is not None:
