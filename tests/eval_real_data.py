@@ -23,7 +23,7 @@ from pipeline.training import train_target
 ROOT = Path(__file__).resolve().parents[1]
 NAMES = ("olist", "bpic2012", "maven_crm", "cdnow", "online_retail")
 HEADER = (
-    f"{'deployment':<15}{'target':<12}{'extracted':>10}{'train':>9}{'test':>8}{'base':>8}{'AUC':>7}  "
+    f"{'deployment':<15}{'target':<12}{'extracted':>10}{'train':>9}{'test':>8}{'base':>8}{'AUC':>8}  "
     f"{'95 % interval':<17}{'log loss':>9}{'scored':>8}{'extract':>9}{'train':>8}{'score':>8}  selected"
 )
 
@@ -46,7 +46,7 @@ class Result(NamedTuple):
         seconds = "".join(f"{value:>7.1f}s" for value in self.seconds)
         return (
             f"{self.name:<15}{self.target:<12}{self.extracted:>10,}{self.trained:>9,}{test['rows']:>8,}"
-            f"{test['base_rate']:>8.4f}{test['auc']:>7.3f}  {f'[{low:.3f}, {high:.3f}]':<17}{test['log_loss']:>9.4f}"
+            f"{test['base_rate']:>8.4f}{test['auc']:>8.4f}  {f'[{low:.3f}, {high:.3f}]':<17}{test['log_loss']:>9.4f}"
             f"{self.scored:>8,} {seconds}  {self.document['selected']}"
         )
 
