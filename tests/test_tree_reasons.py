@@ -1,5 +1,6 @@
 """Shapley values of trees from tables: by hand on small trees, and LightGBM's own on grown ones."""
 
+import sys
 from functools import cache
 
 import lightgbm as lgb
@@ -204,6 +205,16 @@ def test_values_that_are_not_lightgbms_are_thrown_away(monkeypatch: pytest.Monke
     monkeypatch.setattr(TreeReasons, "explain", lambda self, matrix: np.ones((9, len(matrix))))
     wrong = member.contributions(columns, 400)
     assert all(np.allclose(wrong[name], right[name], atol=1e-12) for name in right)
+
+
+def test_without_the_tables_lightgbm_explains_many_rows_too(monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.setattr(models.predict, "MANY_ROWS", 10)
+    monkeypatch.setitem(sys.modules, "models.tree_reasons", None)  # as where predict.py was copied to
+    inputs = [{"column": f"c{at}", "kind": "number"} for at in range(8)]
+    member = TreeMember({"inputs": inputs}, grow().model_to_string())
+    found = member.contributions({f"c{at}": unseen()[:, at] for at in range(8)}, 400)
+    expected = np.asarray(grow().predict(unseen(), pred_contrib=True))
+    assert all((found[f"c{at}"] == expected[:, at]).all() for at in range(8))
 
 
 def test_a_chord_leads_from_the_base_to_the_row_and_is_the_slope_at_the_base():
