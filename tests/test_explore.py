@@ -72,6 +72,7 @@ def test_a_feature_is_described_by_what_its_group_says(finished: World):
         "group": "order_history",
         "description": "All purchases so far: how many, how much, the first, the last, the largest.",
         "direction": {"churn": 1},
+        "role": "last_purchase_days",
     }
     shown = finished.run("features describe", "orders_days_since_last").out
     assert "en           {value:,.0f} days since the last order\n" in shown
