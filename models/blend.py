@@ -1,7 +1,8 @@
 """A small blend: the plain mean of the members' log-odds, laggards dropped.
 
 Free weights overfit, and equal ones were never far behind: a mean is wrong where all members are. Kinds weigh
-alike: models of one kind and different memory say much the same, and share what their kind weighs.
+alike: models of one kind and different memory say much the same, and share what their kind weighs, the one of
+all rows as much as those of the newest rows together.
 """
 
 from collections.abc import Sequence
@@ -25,22 +26,25 @@ WORTH_DROPPING = 0.005
 """Share of its log loss that the blend must save as well."""
 
 
-def shares(kinds: Sequence[str]) -> Floats:
-    """Weight of each member: all kinds alike, and within a kind all members alike.
+def shares(names: Sequence[str]) -> Floats:
+    """Weight of each member by its name: all kinds alike, within a kind that of all rows as much as two others.
 
-    >>> shares(["bg_nbd", "logistic", "logistic"]).tolist()
-    [0.5, 0.25, 0.25]
+    >>> shares(["bg_nbd", "logistic", "logistic_newest_half", "logistic_newest_quarter"]).tolist()
+    [0.5, 0.25, 0.125, 0.125]
 
     """
-    return np.array([1.0 / (len(set(kinds)) * list(kinds).count(kind)) for kind in kinds])
+    kinds = [next((kind for kind in MEMBERS if name.startswith(kind)), name) for name in names]
+    weights = np.array([float(len(MEMORIES)) if name == kind else 1.0 for name, kind in zip(names, kinds, strict=True)])
+    whole = {kind: sum(weight for weight, one in zip(weights, kinds, strict=True) if one == kind) for kind in kinds}
+    return np.array([weight / whole[kind] for weight, kind in zip(weights, kinds, strict=True)]) / len(whole)
 
 
-def _mean(parts: Sequence[Floats], kinds: Sequence[str], kept: Sequence[int]) -> Floats:
+def _mean(parts: Sequence[Floats], names: Sequence[str], kept: Sequence[int]) -> Floats:
     """Blend the kept parts."""
-    return np.asarray(shares([kinds[at] for at in kept]) @ np.array([parts[at] for at in kept]))
+    return np.asarray(shares([names[at] for at in kept]) @ np.array([parts[at] for at in kept]))
 
 
-def keep_members(parts: Sequence[Floats], label: Floats, kinds: Sequence[str] = ()) -> list[int]:
+def keep_members(parts: Sequence[Floats], label: Floats, names: Sequence[str] = ()) -> list[int]:
     """Places of the members that stay: one after the other goes without which the mean is better beyond noise.
 
     Parameters
@@ -49,8 +53,8 @@ def keep_members(parts: Sequence[Floats], label: Floats, kinds: Sequence[str] = 
         Log-odds of each member for the same rows.
     label : array
         0.0 or 1.0.
-    kinds : sequence of str, optional
-        Kind of each member, see `shares`; without it each is a kind of its own.
+    names : sequence of str, optional
+        Name of each member, see `shares`; without it each is a kind of its own.
 
     Examples
     --------
@@ -59,11 +63,11 @@ def keep_members(parts: Sequence[Floats], label: Floats, kinds: Sequence[str] = 
     [0, 1]
 
     """
-    kept, kinds = list(range(len(parts))), kinds or [str(at) for at in range(len(parts))]
+    kept, names = list(range(len(parts))), names or [str(at) for at in range(len(parts))]
     while len(kept) > 1:
-        losses = log_losses(label, to_probability(_mean(parts, kinds, kept)))
+        losses = log_losses(label, to_probability(_mean(parts, names, kept)))
         others = {at: [other for other in kept if other != at] for at in kept}
-        without = {at: log_losses(label, to_probability(_mean(parts, kinds, rest))) for at, rest in others.items()}
+        without = {at: log_losses(label, to_probability(_mean(parts, names, rest))) for at, rest in others.items()}
         worst = min(without, key=lambda at: float(without[at].mean()))
         saved = losses - without[worst]
         noise = LAGGING * float(saved.std()) / np.sqrt(len(saved))
@@ -78,19 +82,19 @@ def try_blend(trials: Sequence[Trial], label: Sequence[Floats], folds: Folds) ->
     names = [*MEMBERS, *(f"{name}_{memory}" for memory in MEMORIES for name in MEMBERS)]
     found = {trial.name: trial for trial in trials if trial.name in names and not trial.is_constant}
     members = [found[name] for name in names if name in found]
-    kinds = [next(kind for kind in MEMBERS if member.name.startswith(kind)) for member in members]
+    told = [member.name for member in members]
     if len(members) < 2:
         return None
 
     def keep(known: Sequence[int]) -> list[int]:
         parts = [np.concatenate([member.level_free[k] for k in known]) for member in members]
-        return keep_members(parts, np.concatenate([label[k] for k in known]), kinds)
+        return keep_members(parts, np.concatenate([label[k] for k in known]), told)
 
     count = len(label)
     kept = [keep(settled_evidence(folds.kind, count, at)) for at in range(count)]
-    blended = tuple(_mean([member.log_odds[at] for member in members], kinds, kept[at]) for at in range(count))
+    blended = tuple(_mean([member.log_odds[at] for member in members], told, kept[at]) for at in range(count))
     last = keep(range(count))
-    weights = shares([kinds[who] for who in last])
+    weights = shares([told[who] for who in last])
     setting = {
         "weights": {members[who].name: float(weight) for who, weight in zip(last, weights, strict=True)},
         "settings": {members[who].name: dict(members[who].setting) for who in last},

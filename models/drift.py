@@ -19,6 +19,8 @@ Floats = NDArray[np.float64]
 
 MOVED = 0.6
 """Distance between earlier and later values, 0 to 1, from which a column has left the values that were met."""
+MIN_ROWS = 100
+"""Rows that a fold needs on either side: fewer lie apart by chance."""
 MANY_LEVELS = 30
 """Levels of a text that are compared by themselves; the rest is one level, else chance alone is a distance."""
 GAINS = (0.25, 0.5, 1.0)
@@ -59,7 +61,7 @@ def _share_distance(earlier: NDArray[np.int64], later: NDArray[np.int64]) -> flo
 
 def moved_columns(rows: CodedRows, folds: Folds) -> list[str]:
     """Columns whose values in later rows are, on average over folds in time, others than in earlier rows."""
-    if folds.kind != "time":
+    if folds.kind != "time" or min(len(part) for fold in folds.folds for part in (fold.train, fold.valid)) < MIN_ROWS:
         return []
     moved = []
     for name, column in rows.columns.items():

@@ -13,15 +13,21 @@ from models.predict import to_probability
 from models.tuning import Trial
 
 PREFERENCE = ("base_rate", "single_column", "blend", "bg_nbd", "logistic", "binned", "lightgbm")
-"""A single column if it is about as good; then the blend, as among equals a mean is the safest; then the simplest.
+"""What is tried first: a single column if it is shown to be as good; the blend, as a mean is the safest of equals;
+then the simplest.
 
 What is not in the list, a model of the newest rows by itself, is a member of the blend and never chosen alone:
 the best of many memories would be best by chance.
 """
-SINGLE_COLUMN_NOISE = 1.0
-"""Standard errors by which a single column may trail."""
 NOISE = 2.0
 """Standard errors beyond which a difference counts: about one chance in forty to take noise for more."""
+FEW_OF_A_CLASS = 120
+"""With fewer rows of either label out of fold the line goes first: the shrunk line is the rung for few rows."""
+AS_GOOD = 2.0
+"""Times what is worth having by which a single column may trail, its standard error included.
+
+It is not excused by noise: on few rows everything is within noise of everything, and it costs most there.
+"""
 WORTH_HAVING = 0.005
 """Share of the base rate's log loss that a difference must make: with many rows less is real, and still no use."""
 
@@ -125,10 +131,14 @@ def _choose(trials: Mapping[str, Trial], losses: Mapping[str, Floats], rows: _Ro
         return None
     best = min(beating, key=lambda name: float(losses[name].mean()))
     least = WORTH_HAVING * float(losses["base_rate"].mean())
-    for name in sorted(candidates, key=PREFERENCE.index):
-        is_near = float((losses[name] - losses[best]).mean()) < least
-        noise = SINGLE_COLUMN_NOISE if name == "single_column" else NOISE
-        if is_near or not trails(losses[name], losses[best], rows.group, noise):
+    few = min(rows.label.sum(), len(rows.label) - rows.label.sum()) < FEW_OF_A_CLASS
+    for name in sorted(candidates, key=lambda name: -1 if few and name == "logistic" else PREFERENCE.index(name)):
+        worse = losses[name] - losses[best]
+        if name == "single_column":
+            fits = float(worse.mean()) + clustered_error(worse, rows.group) < AS_GOOD * least
+        else:
+            fits = float(worse.mean()) < least or not trails(losses[name], losses[best], rows.group, NOISE)
+        if fits:
             return trials[name]
     return trials[best]
 

@@ -6,7 +6,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from models.candidate import Floats
-from models.selection import NOISE, SINGLE_COLUMN_NOISE, WORTH_HAVING, trails
+from models.selection import NOISE, WORTH_HAVING, trails
 from models.split import Folds
 from models.tuning import evidence, settled_evidence
 from models.tweedie import deviances, fit_log_linear_path, scale_free_deviances
@@ -75,7 +75,7 @@ def select_value(trials: Sequence[ValueTrial], revenue: Sequence[Floats], group:
         return by_name["mean"]
     best = min(beating, key=lambda name: float(losses[name].mean()))
     for name in beating:
-        noise = SINGLE_COLUMN_NOISE if name == "past_revenue" else NOISE
+        noise = 1.0 if name == "past_revenue" else NOISE
         is_near = float((losses[name] - losses[best]).mean()) < least
         if is_near or not trails(losses[name], losses[best], group, noise):
             return by_name[name]

@@ -94,7 +94,7 @@ def test_one_strong_column_needs_no_other_model() -> None:
         noise = generator.normal(size=len(rows))
         return replace(rows, frame=pd.DataFrame({"noise": noise, "answer": np.where(says_so, "yes", "no")}))
 
-    found = evaluate(strong(simulate(500)), strong(simulate(200, seed=1)), QUICK)
+    found = evaluate(strong(simulate(2000)), strong(simulate(200, seed=1)), QUICK)
     assert (found.selected, found.choice.setting) == ("single_column", {"column": "answer"})
 
 

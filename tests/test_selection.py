@@ -18,13 +18,30 @@ RIGHT = np.where(LABEL == 1.0, 2.0, -2.0)
 
 
 def test_the_blend_is_preferred_and_then_the_simplest_within_noise_of_the_best() -> None:
-    noise = np.tile([0.5, -0.5, -0.5, 0.5], 10)  # helps two rows as much as it hurts two others
-    trials = [trial("base_rate", *np.zeros(40)), trial("logistic", *RIGHT + noise), trial("lightgbm", *RIGHT - noise)]
-    assert select(trials, LABEL, np.arange(40)).name == "logistic"
-    assert select([*trials, trial("blend", *RIGHT)], LABEL, np.arange(40)).name == "blend"
-    assert select([*trials, trial("blend", *0.5 * RIGHT)], LABEL, np.arange(40)).name == "logistic"
-    better = [*trials[:2], trial("lightgbm", *2 * RIGHT)]
-    assert select(better, LABEL, np.arange(40)).name == "lightgbm"
+    label, right = np.tile(LABEL, 8), np.tile(RIGHT, 8)
+    noise = np.tile([0.5, -0.5, -0.5, 0.5], 80)  # helps two rows as much as it hurts two others
+    trials = [trial("base_rate", *np.zeros(320)), trial("logistic", *right + noise), trial("lightgbm", *right - noise)]
+    assert select(trials, label, np.arange(320)).name == "logistic"
+    assert select([*trials, trial("blend", *right)], label, np.arange(320)).name == "blend"
+    assert select([*trials, trial("blend", *0.5 * right)], label, np.arange(320)).name == "logistic"
+    better = [*trials[:2], trial("lightgbm", *2 * right)]
+    assert select(better, label, np.arange(320)).name == "lightgbm"
+
+
+def test_on_few_rows_the_line_goes_before_the_blend_unless_it_is_beaten() -> None:
+    noise = np.tile([0.5, -0.5, -0.5, 0.5], 10)
+    trials = [trial("base_rate", *np.zeros(40)), trial("logistic", *RIGHT + noise), trial("blend", *RIGHT)]
+    assert select(trials, LABEL, np.arange(40)).name == "logistic"  # twenty rows of either label
+    assert select([*trials[:2], trial("blend", *2 * RIGHT)], LABEL, np.arange(40)).name == "blend"
+
+
+def test_a_single_column_has_to_be_shown_to_be_as_good() -> None:
+    label, right = np.tile(LABEL, 100), np.tile(RIGHT, 100)
+    unsure = np.where(np.arange(4000) % 10 == 0, -right, right)  # wrong in a tenth of the rows
+    base = trial("base_rate", *np.zeros(4000))
+    near = [base, trial("single_column", *0.999 * right), trial("blend", *right)]
+    assert select(near, label, np.arange(4000)).name == "single_column"
+    assert select([base, trial("single_column", *unsure), near[2]], label, np.arange(4000)).name == "blend"
 
 
 def test_a_constant_score_is_never_chosen() -> None:
