@@ -17,7 +17,7 @@ KILLS ?= 20
 
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
-.PHONY: help setup demo test check licences bench quality gate replay oracle laws mutants kills lock clean
+.PHONY: help setup demo test check licences bench quality ladder gate replay oracle laws mutants kills lock clean
 
 help:  ## Print the targets
 	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "make %-9s %s\n", $$1, $$2 }' Makefile
@@ -43,6 +43,9 @@ bench: $(READY)  ## Run the benchmarks
 
 quality: $(READY)  ## Compare with other tools on the fixed frames of the public data; exit code 1 where a bar is missed
 	@$(BIN)/python tests/eval_frames.py $(ARGS)
+
+ladder: $(READY)  ## Compare the chosen model with the logistic line at 40 to 2,560 rows of three data sets
+	@$(BIN)/python tests/bench_ladder.py $(ARGS)
 
 gate: $(READY)  ## Measure how often the gate promotes what it should not, and what it should (200 tries each)
 	@$(BIN)/python tests/bench_gate.py $(ARGS)

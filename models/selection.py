@@ -16,6 +16,9 @@ PREFERENCE = ("base_rate", "single_column", "blend", "bg_nbd", "logistic", "binn
 """What is tried first: a single column if it is shown to be as good; the blend, as a mean is the safest of equals;
 then the simplest.
 
+A single column is not excused by noise, but has to be within what is worth having, a standard error added: on few
+rows everything is within noise of everything, and it costs most there.
+
 What is not in the list, a model of the newest rows by itself, is a member of the blend and never chosen alone:
 the best of many memories would be best by chance.
 """
@@ -23,11 +26,6 @@ NOISE = 2.0
 """Standard errors beyond which a difference counts: about one chance in forty to take noise for more."""
 FEW_OF_A_CLASS = 120
 """With fewer rows of either label out of fold the line goes first: the shrunk line is the rung for few rows."""
-AS_GOOD = 2.0
-"""Times what is worth having by which a single column may trail, its standard error included.
-
-It is not excused by noise: on few rows everything is within noise of everything, and it costs most there.
-"""
 WORTH_HAVING = 0.005
 """Share of the base rate's log loss that a difference must make: with many rows less is real, and still no use."""
 
@@ -135,7 +133,7 @@ def _choose(trials: Mapping[str, Trial], losses: Mapping[str, Floats], rows: _Ro
     for name in sorted(candidates, key=lambda name: -1 if few and name == "logistic" else PREFERENCE.index(name)):
         worse = losses[name] - losses[best]
         if name == "single_column":
-            fits = float(worse.mean()) + clustered_error(worse, rows.group) < AS_GOOD * least
+            fits = float(worse.mean()) + clustered_error(worse, rows.group) < least
         else:
             fits = float(worse.mean()) < least or not trails(losses[name], losses[best], rows.group, NOISE)
         if fits:
