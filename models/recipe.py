@@ -10,30 +10,19 @@ import pandas as pd
 
 from features.errors import DataError
 from models import blend
-from models.base_rate import BaseRate
-from models.bg_nbd import BgNbd
-from models.binned import Binned
-from models.boosted_trees import BoostedTrees
 from models.calibration import IDENTITY, Calibrator, choose_calibrator, shift
-from models.candidate import Candidate, Floats, Member, Setting
-from models.drift import choose_gain, moved_columns, newest_level
+from models.candidate import Floats, Member, Setting
+from models.drift import choose_gain, newest_level
 from models.encoding import CodedRows, code_rows, make_contract
 from models.input_facts import describe_input
 from models.intervals import Interval, check_honesty, fit_interval, horizon_blocks, move_interval
-from models.logistic import Logistic, SingleColumn
 from models.metrics import log_losses, measure
-from models.newest import Newest
 from models.predict import Bundle, calibrate, to_probability
-from models.selection import WORTH_HAVING, select
+from models.selection import select
 from models.split import Folds, make_folds, weeks_of
 from models.training_set import TrainingSet, check_learnable
-from models.tuning import Trial, joined_rows, try_candidate
-
-MEMBERS: tuple[Candidate, ...] = (Logistic(), Binned(), BoostedTrees())
-ALL_ROWS: tuple[Candidate, ...] = (BaseRate(), SingleColumn(), BgNbd(), *MEMBERS)
-NEWEST = tuple(Newest(member, share, memory) for memory, share in blend.MEMORIES.items() for member in MEMBERS)
-"""Tried where folds are in time, which shows whether that helps."""
-CANDIDATES: tuple[Candidate, ...] = (*ALL_ROWS, *NEWEST)
+from models.trials import find_candidate, try_columns
+from models.tuning import Trial, joined_rows
 
 
 @dataclass(frozen=True)
@@ -124,11 +113,10 @@ class Evaluation:
 
 
 def _fit_members(choice: Choice, rows: CodedRows) -> list[tuple[float, Member]]:
-    candidates = {candidate.name: candidate for candidate in CANDIDATES}
     if choice.name != blend.NAME:
-        return [(1.0, candidates[choice.name].fit(rows, choice.setting))]
+        return [(1.0, find_candidate(choice.name).fit(rows, choice.setting))]
     weights, settings = choice.setting["weights"], choice.setting["settings"]
-    return [(weights[name], candidates[name].fit(rows, settings[name])) for name in weights]
+    return [(weights[name], find_candidate(name).fit(rows, settings[name])) for name in weights]
 
 
 def fit_choice(choice: Choice, rows: TrainingSet) -> FittedModel:
@@ -158,38 +146,6 @@ def _at_level(fitted: FittedModel, rows: TrainingSet) -> FittedModel:
         slope = float(fitted.choice.calibrator.get("slope", 1.0))
         model["interval"] = move_interval(fitted.choice.interval, slope * level)
     return replace(fitted, model=model)
-
-
-def _try_all(rows: CodedRows, folds: Folds, label: Sequence[Floats], tried: Sequence[Trial] = ()) -> list[Trial]:
-    """Try every candidate, but for those that were tried before, and their blend."""
-    known = {trial.name: trial for trial in tried}
-    asked = [candidate for candidate in ALL_ROWS if candidate.name in known or candidate.settings(rows)]
-    trials = [known.get(candidate.name) or try_candidate(candidate, rows, folds) for candidate in asked]
-    found = {trial.name: trial.setting for trial in trials}
-    newest = [replace(one, like=found[one.candidate.name]) for one in NEWEST if folds.kind == "time"]
-    trials += [try_candidate(candidate, rows, folds) for candidate in newest if candidate.settings(rows)]
-    blended = blend.try_blend(trials, label, folds)
-    return trials if blended is None else [*trials, blended]
-
-
-def _try_columns(rows: CodedRows, folds: Folds, label: Sequence[Floats]) -> tuple[list[Trial], tuple[str, ...]]:
-    """Trials without the columns that have moved away, and these; with them where the linear candidates miss them."""
-    moved = moved_columns(rows, folds)
-    steady = rows.only([name for name in rows.columns if name not in moved])
-    linear = [one for one in CANDIDATES if isinstance(one, Logistic | Binned)]
-    if not moved or not steady.columns or not linear:
-        return _try_all(rows, folds, label), ()
-    fast = [[try_candidate(candidate, some, folds) for candidate in linear] for some in (rows, steady)]
-    with_all, without = (_mean_loss(trials, label) for trials in fast)
-    if with_all < (1.0 - WORTH_HAVING) * without:
-        return _try_all(rows, folds, label, fast[0]), ()
-    return _try_all(steady, folds, label, fast[1]), tuple(moved)
-
-
-def _mean_loss(trials: Sequence[Trial], label: Sequence[Floats]) -> float:
-    """Log loss out of fold, levels taken out, of the mean of trials."""
-    mean = [np.mean(parts, axis=0) for parts in zip(*(trial.level_free for trial in trials), strict=True)]
-    return float(log_losses(np.concatenate(label), to_probability(np.concatenate(mean))).mean())
 
 
 def _measure_trial(trial: Trial, rows: CodedRows, at: Any, settings: RecipeSettings) -> dict[str, Any]:
@@ -283,7 +239,7 @@ def evaluate(train: TrainingSet, test: TrainingSet, settings: RecipeSettings = R
     folds = make_folds(train, settings.seed)
     rows = code_rows(train, make_contract(train.frame))
     labels = [rows.label[fold.valid] for fold in folds.folds]
-    trials, left_out = _try_columns(rows, folds, labels)
+    trials, left_out = try_columns(rows, folds, labels)
     at = joined_rows(folds)
     fitted, refused = _choose_and_fit(trials, train, rows, folds, left_out)
     probability = fitted.bundle.predict(test.frame)

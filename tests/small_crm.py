@@ -88,13 +88,13 @@ def run_cli(*arguments: str) -> Answer:
 @contextlib.contextmanager
 def only_candidates(*names: str) -> Iterator[None]:
     """Let the recipe compare these candidates only, and the logistic one under one setting."""
-    import models.recipe
+    import models.trials
     from models.logistic import Logistic
 
-    kept = tuple(candidate for candidate in models.recipe.ALL_ROWS if candidate.name in names)
+    kept = tuple(candidate for candidate in models.trials.ALL_ROWS if candidate.name in names)
     setting = {"ramps": 0, "penalty": 30.0}
     with (
-        patch.multiple(models.recipe, ALL_ROWS=kept, NEWEST=(), CANDIDATES=kept),
+        patch.multiple(models.trials, ALL_ROWS=kept, NEWEST=()),
         patch.object(Logistic, "settings", return_value=[setting]),
     ):
         yield
