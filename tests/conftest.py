@@ -1,6 +1,9 @@
 """What several test files share: literal worlds, and the public data where it is there."""
 
 import os
+
+os.environ["COLUMNS"] = "160"  # answers are as wide as into a file, wherever the tests run
+
 import re
 from collections.abc import Callable, Mapping, Sequence
 from datetime import datetime

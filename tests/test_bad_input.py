@@ -48,7 +48,7 @@ def edit(world: World, old: str, new: str, file: str = CONFIG) -> None:
         (
             "kind: churn",
             "kind: leave",
-            r"key 'targets\.churn\.kind' is 'leave': Input should be 'conversion' or 'churn'\.",
+            r"key 'targets\.churn\.kind' is 'leave': Input should be 'conversion', 'churn' or 'value'\.",
         ),
         ("seed: 7", "seed: seven", r"key 'seed' is 'seven': Input should be a valid integer, .*\."),
         ("source:\n", "source: [\n", r"not valid YAML: .*\."),
@@ -230,7 +230,9 @@ def test_a_model_is_checked_also_when_there_is_nothing_to_compute(world: World):
 def test_a_table_that_the_model_needs_and_that_is_no_longer_mapped(world: World):
     world.change_config(tables__activities=None)
     assert world.run("extract").code == 0
-    check(world, "score", 3, r"Column '\w*activities_\w+' is missing from the \d+ rows to score; .*")
+    check(
+        world, "score", 3, r"Target 'conversion': column '\w*activities_\w+' is missing from the \d+ rows to score; .*"
+    )
     with open_ledger(world.state / "ledger.db") as ledger:
         newest, first = ledger.runs()
     assert (newest.state, first.state) == ("failed", "done")
