@@ -22,7 +22,7 @@ MEMORIES = {"newest_half": 0.5, "newest_quarter": 0.25}
 """Beside a member that learned from all rows, those of the same kind that learned from the newest."""
 LAGGING = 2.0
 """Standard errors by which the blend must be better without a member for it to be dropped."""
-WORTH_DROPPING = 0.005
+WORTH_DROPPING = 0.002
 """Share of its log loss that the blend must save as well."""
 
 
