@@ -4,19 +4,22 @@ A card is YAML and no code. Each criterion turns one feature into 0 to 100 point
 a whole card gives 0 to 100. The probability answers "how likely", the card "do we want it".
 """
 
-import difflib
-from collections.abc import Collection, Hashable, Mapping
+from collections.abc import Collection, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pandas as pd
-import yaml
-from pydantic import BaseModel, ValidationError
+from pydantic import ValidationError
 
 from features.errors import DataError
+from models.card_conditions import in_order
+from models.card_file import describe_problem, read_card_file
+from models.card_presets import check_choice, describe_choice, lay_over, preset_choices
+from models.card_values import question_values
 from models.errors import ScorecardError
-from models.scorecard_schema import UNITS_PER_POINT, Card, Condition, Criterion
+from models.nearest import nearest
+from models.scorecard_schema import UNITS_PER_POINT, Card, Criterion, Group, Veto
 
 __all__ = ["Scorecard", "ScorecardError", "load_scorecard"]
 
@@ -55,77 +58,78 @@ class Scorecard(Card):
             )
         total = np.zeros(len(frame), dtype=np.int64)
         covered = np.zeros(len(frame), dtype=np.int64)
+        by_group = {group.id: np.zeros(len(frame), dtype=np.int64) for group in self.groups}
         parts: dict[str, np.ndarray] = {}
         for criterion in self.criteria:
-            points, known = _points(criterion, frame, self.id)
+            points, known = criterion_points(criterion, frame, self)
             total += criterion.units * points
             covered += criterion.units * known
+            if criterion.group is not None:
+                by_group[criterion.group] += criterion.units * points
             parts[f"points_{criterion.id}"] = criterion.units * points / UNITS_PER_POINT
-        vetoes = self._vetoes(frame)
+        vetoes, vetoed = self._met(self.vetoes, frame)
+        flags, flagged = self._met(self.flags, frame)
         points_total = total / UNITS_PER_POINT
         columns: dict[str, Any] = {
             "points": points_total,
-            "grade": self._grades(points_total, vetoes),
+            "grade": self._grades(points_total, vetoed, flagged),
             "coverage": covered / UNITS_PER_POINT,
             "vetoes": vetoes,
+            "flags": flags,
         }
-        return pd.DataFrame({**columns, **parts}, index=frame.index)
+        groups = {f"group_{group.id}": self._group_points(group, by_group[group.id]) for group in self.groups}
+        return pd.DataFrame({**columns, **groups, **parts}, index=frame.index)
 
-    def _vetoes(self, frame: pd.DataFrame) -> pd.Series:
-        """Return the ids of the vetoes each row meets, as lists."""
-        hit: list[list[str]] = [[] for _ in range(len(frame))]
-        for veto in self.vetoes:
-            if veto.feature not in frame:
-                continue
-            met = _meets(veto.when, frame[veto.feature], f"veto '{veto.id}' of scorecard '{self.id}'")
-            for row in np.flatnonzero(met):
-                hit[row].append(veto.id)
-        return pd.Series(hit, index=frame.index, dtype=object)
+    def _group_points(self, group: Group, total: np.ndarray) -> np.ndarray:
+        """Points of a group on the scale 0 to 100; null where no criterion of it has weight."""
+        units = sum(criterion.units for criterion in self.members(group))
+        return total / units if units else np.full(len(total), np.nan)
 
-    def _grades(self, points: np.ndarray, vetoes: pd.Series) -> np.ndarray:
-        """Return the grade of each row: by points, or the lowest one where there is a veto."""
+    def _met(self, conditions: Sequence[Veto], frame: pd.DataFrame) -> tuple[pd.Series, dict[str, np.ndarray]]:
+        """Return the ids of the vetoes or flags that each row meets, as lists, and by id which rows meet it."""
+        met = {one.id: _meets(one, frame, self) for one in conditions}
+        listed: list[list[str]] = [[] for _ in range(len(frame))]
+        for name, rows in met.items():
+            for row in np.flatnonzero(rows).tolist():
+                listed[row].append(name)
+        return pd.Series(listed, index=frame.index, dtype=object), met
+
+    def _grades(self, points: np.ndarray, vetoed: Mapping[str, np.ndarray], flagged: Mapping[str, np.ndarray]) -> Any:
+        """Return the grade of each row: by points, lifted by flags, or the lowest one where there is a veto."""
         ascending = self.grades[::-1]
         place = np.searchsorted([grade.at_least for grade in ascending], points, side="right") - 1
-        place[np.fromiter(map(bool, vetoes), dtype=bool, count=len(vetoes))] = 0
+        places = {grade.id: at for at, grade in enumerate(ascending)}
+        for flag in self.flags:
+            if flag.grade_at_least is not None:
+                place = np.maximum(place, np.where(flagged[flag.id], places[flag.grade_at_least], 0))
+        for rows in vetoed.values():
+            place[rows] = 0
         return np.array([grade.id for grade in ascending], dtype=object)[place]
 
 
-def _is_text(values: pd.Series) -> bool:
-    return not pd.api.types.is_numeric_dtype(values)
-
-
-def _check_kind(condition: Condition, values: pd.Series, where: str) -> None:
-    """Check that a condition on numbers meets numbers and one on text meets text."""
-    if values.isna().all() or _is_text(values) == (condition.kind == "text"):
-        return
-    got, expected = ("text", "numbers") if _is_text(values) else ("numbers", "text")
-    raise DataError(
-        f"Feature '{values.name}' holds {got}, but {where} compares it with {expected}. "
-        f"{'Use equals or in with texts' if got == 'text' else 'Use at_least and below'}, or another feature."
-    )
-
-
-def _meets(condition: Condition, values: pd.Series, where: str) -> np.ndarray:
-    """Tell which rows meet a condition; null never does."""
-    _check_kind(condition, values, where)
-    if condition.kind == "text" or values.isna().all():
-        return np.asarray(values.isin(list(condition.listed)))
+def _meets(condition: Veto, frame: pd.DataFrame, card: Card) -> np.ndarray:
+    """Tell which rows meet a veto or flag; null never does."""
+    values = question_values(condition, frame, card)
+    if values is None or values.isna().all():
+        return np.zeros(len(frame), dtype=bool)
+    when = condition.when
+    if when.kind == "text":
+        return np.asarray(values.isin(list(when.listed)))
     numbers = values.to_numpy(np.float64, na_value=np.nan)
-    if condition.kind == "number":
-        return np.isin(numbers, np.array(condition.listed, dtype=np.float64))
-    low = -np.inf if condition.at_least is None else condition.at_least
+    if when.kind == "number":
+        return np.isin(numbers, np.array(when.listed, dtype=np.float64))
+    low = -np.inf if when.at_least is None else when.at_least
     above = numbers >= low
-    return above if condition.below is None else above & (numbers < condition.below)
+    return above if when.below is None else above & (numbers < when.below)
 
 
-def _points(criterion: Criterion, frame: pd.DataFrame, card: str) -> tuple[np.ndarray, np.ndarray]:
-    """Points (0 to 100) of one criterion, and whether its feature had a value."""
-    if criterion.feature not in frame:
+def criterion_points(criterion: Criterion, frame: pd.DataFrame, card: Card) -> tuple[np.ndarray, np.ndarray]:
+    """Points (0 to 100) of one criterion in each row, and whether it had a value."""
+    values = question_values(criterion, frame, card)
+    if values is None:
         return np.full(len(frame), criterion.missing, dtype=np.int64), np.zeros(len(frame), dtype=bool)
-    values = frame[criterion.feature]
     known = np.asarray(values.notna())
-    _check_kind(criterion.bands[0], values, f"criterion '{criterion.id}' of scorecard '{card}'")
-    if criterion.bands[0].kind == "interval":
+    if criterion.condition.kind == "interval":
         points = _interval_points(criterion, values)
     else:
         points = _value_points(criterion, values)
@@ -134,7 +138,7 @@ def _points(criterion: Criterion, frame: pd.DataFrame, card: str) -> tuple[np.nd
 
 def _interval_points(criterion: Criterion, values: pd.Series) -> np.ndarray:
     """Points of the band `[at_least, below)` that holds each number."""
-    ordered = sorted(criterion.bands, key=lambda band: -np.inf if band.at_least is None else band.at_least)
+    ordered = in_order(criterion.bands)
     cuts = [band.below for band in ordered[:-1] if band.below is not None]
     numbers = np.full(len(values), np.nan) if values.isna().all() else values.to_numpy(np.float64, na_value=np.nan)
     return np.array([band.points for band in ordered], dtype=np.int64)[np.searchsorted(cuts, numbers, side="right")]
@@ -148,87 +152,18 @@ def _value_points(criterion: Criterion, values: pd.Series) -> np.ndarray:
     return np.array([*points, criterion.missing], dtype=np.int64)[codes]
 
 
-class _StrictLoader(yaml.SafeLoader):
-    """YAML in which a key that stands twice is an error: the first one would silently not count."""
-
-    def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> dict[Hashable, Any]:
-        keys = [self.construct_object(key) for key, _ in node.value]
-        for place, key in enumerate(keys):
-            if key in keys[:place]:
-                line = node.value[place][0].start_mark.line + 1
-                raise yaml.YAMLError(f"key '{key}' stands twice in one mapping (line {line}). Remove one")
-        return super().construct_mapping(node, deep)
-
-
-def _read(path: Path) -> Mapping[str, Any]:
-    try:
-        document = yaml.load(path.read_text(encoding="utf-8"), Loader=_StrictLoader)  # noqa: S506 (it is a safe loader)
-    except OSError as error:
-        raise ScorecardError(f"{path}: cannot be read ({error.strerror}). Give the path of a scorecard file.") from None
-    except UnicodeDecodeError:
-        raise ScorecardError(f"{path}: is not UTF-8 text. Save it as UTF-8.") from None
-    except yaml.YAMLError as error:
-        raise ScorecardError(f"{path}: not valid YAML: {' '.join(str(error).split()).rstrip('.')}.") from None
-    if not isinstance(document, dict):
-        raise ScorecardError(f"{path}: expected a mapping of keys to values, got {type(document).__name__}.")
-    return document
-
-
-def _allowed_keys(location: tuple[int | str, ...]) -> list[str]:
-    """Return the keys allowed at a place of a card."""
-    section: Any = Card
-    for step in location:
-        if not isinstance(step, int):
-            annotation = section.model_fields[step].annotation
-            section = next((kind for kind in getattr(annotation, "__args__", ()) if kind is not ...), annotation)
-    fields = section.model_fields if issubclass(section, BaseModel) else {}
-    return [field.alias or name for name, field in fields.items()]
-
-
-def _place(document: Any, location: tuple[int | str, ...]) -> str:
-    """Name a place in words: criteria 'orders'.bands[2] (bands counted from 1)."""
-    words = ""
-    for step in location:
-        if isinstance(step, int):
-            document = document[step]
-            name = document.get("id") if isinstance(document, dict) else None
-            words += f" '{name}'" if name else f"[{step + 1}]"
-        else:
-            document = document.get(step) if isinstance(document, dict) else None
-            words += f".{step}" if words else step
-    return words
-
-
-def _nearest(name: str, known: Collection[str], what: str) -> str:
-    near = difflib.get_close_matches(name, list(known), n=1)
-    return f"Did you mean '{near[0]}'?" if near else f"Known {what}: {', '.join(sorted(known)[:20])}."
-
-
-def _describe(path: Path, error: ValidationError, document: Mapping[str, Any]) -> str:
-    """One sentence for the first problem of a card; a misspelt key counts before the key it leaves missing."""
-    first = min(error.errors(), key=lambda problem: problem["type"] != "extra_forbidden")
-    location, key = first["loc"], str(first["loc"][-1]) if first["loc"] else ""
-    where = f" in {_place(document, location[:-1])}" if location[:-1] else ""
-    if first["type"] == "extra_forbidden":
-        return f"{path}: unknown key '{key}'{where}. {_nearest(key, _allowed_keys(location[:-1]), 'keys')}"
-    if first["type"] == "missing":
-        return f"{path}: key '{key}' is missing{where}. Add it."
-    if first["type"] == "value_error":
-        message = first["msg"].removeprefix("Value error, ")
-        return f"{path}: {message}{' (in ' + _place(document, location) + ')' if location else ''}."
-    hint = " Put it in quotes" if first["type"] == "string_type" and isinstance(first["input"], int | float) else ""
-    return f"{path}: {_place(document, location)} is {first['input']!r}: {first['msg']}.{hint}".rstrip(".") + "."
-
-
-def load_scorecard(path: Path, known_features: Collection[str] | None = None) -> Scorecard:
-    """Read and check a scorecard file.
+def load_scorecard(path: Path, known_features: Collection[str] | None = None, presets: Sequence[str] = ()) -> Scorecard:
+    """Read and check a scorecard file, with each of its presets and each pair of a stage and an industry.
 
     Parameters
     ----------
     path : Path
         The YAML file.
     known_features : collection of str, optional
-        Names the features of this deployment have; a card that reads another one is refused.
+        Names the features of this deployment have, or would have with all tables; a card that reads another one
+        is refused. Answers to questions are no such features: a question that nobody asks here is missing.
+    presets : sequence of str
+        Those to lay over the card; the one that is returned has no more presets, and names them in its version.
 
     Returns
     -------
@@ -241,13 +176,29 @@ def load_scorecard(path: Path, known_features: Collection[str] | None = None) ->
         With one sentence that names the file, the place and what to do.
 
     """
-    document = _read(path)
+    document = read_card_file(path)
+    card = _validate(path, document)
+    for choice in preset_choices(card):
+        _check_known(path, _validate(path, lay_over(card, choice), describe_choice(choice)), known_features)
+    _check_known(path, card, known_features)
     try:
-        card = Scorecard.model_validate(document)
+        chosen = check_choice(card, presets)
+    except ValueError as error:
+        raise ScorecardError(f"{path}: {error}{'' if str(error).endswith(('?', '.')) else '.'}") from None
+    return _validate(path, lay_over(card, chosen)) if chosen else card
+
+
+def _validate(path: Path, document: Mapping[str, Any], under: str = "") -> Scorecard:
+    try:
+        return Scorecard.model_validate(document)
     except ValidationError as error:
-        raise ScorecardError(_describe(path, error, document)) from None
+        raise ScorecardError(describe_problem(path, error, document, under)) from None
+
+
+def _check_known(path: Path, card: Card, known: Collection[str] | None) -> None:
+    """Check that the catalog has every feature that is named."""
     for question in card.questions:
-        if known_features is not None and question.feature not in known_features:
-            hint = _nearest(question.feature, known_features, "features")
-            raise ScorecardError(f"{path}: unknown feature '{question.feature}' in '{question.id}'. {hint}")
-    return card
+        for name in question.reads(card.entity) if question.answer is None else ():
+            if known is not None and name not in known:
+                hint = nearest(name, known, "features")
+                raise ScorecardError(f"{path}: unknown feature '{name}' in '{question.id}'. {hint}")

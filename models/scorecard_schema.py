@@ -1,15 +1,30 @@
 """What a scorecard file may say, checked so that every customer gets exactly one answer from it."""
 
-import itertools
 import math
-from collections import Counter
-from typing import Annotated, Any, Literal
+from collections.abc import Sequence
+from typing import Annotated, Literal
 
-import numpy as np
-from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, model_validator
+from pydantic import AfterValidator, Field, model_validator
 
-UNITS_PER_POINT = 10_000
-"""Points are added up as whole ten-thousandths, so that no sum depends on the order of its terms."""
+from features.groups.columns import column_name
+from models.card_checks import UNITS_PER_POINT, check_steps, check_unique, reachable_points
+from models.card_conditions import (
+    Band,
+    Condition,
+    Direction,
+    Id,
+    Names,
+    Part,
+    Points,
+    check_bands,
+    check_direction,
+)
+from models.card_formula import Formula, parse_formula
+from models.nearest import nearest
+
+__all__ = ["UNITS_PER_POINT", "Band", "Card", "Condition", "Criterion", "Flag", "Grade", "Group", "Names", "Veto"]
+
+Entity = Literal["customer", "deal"]
 
 
 def _check_weight(weight: float) -> float:
@@ -18,127 +33,79 @@ def _check_weight(weight: float) -> float:
     return weight
 
 
-def _check_value(value: Any) -> Any:
-    if isinstance(value, bool):
-        word = "yes, on or true" if value else "no, off or false"
-        raise ValueError(f"YAML reads an unquoted {word} as {value}. Put it in quotes")
-    if not isinstance(value, str | int | float):
-        raise ValueError(f"expected a text or a number, got {value!r}. List several values under 'in'")
-    return value
-
-
-Id = Annotated[str, Field(pattern=r"^[a-z][a-z0-9_]*$")]
-Points = Annotated[int, Field(strict=True, ge=0, le=100)]
-Value = Annotated[str | int | float, BeforeValidator(_check_value)]
-Bound = Annotated[float, Field(allow_inf_nan=False)]
-
-
-class Part(BaseModel):
-    """A part of a card: unknown keys are errors, values do not change after loading."""
-
-    model_config = ConfigDict(extra="forbid", frozen=True)
-
-
-class Names(Part):
-    """What people read, in English and Chinese."""
-
-    en: str = Field(min_length=1)
-    zh: str = Field(min_length=1)
-
-
-class Condition(Part):
-    """A half-open interval `[at_least, below)` of a number, or values a feature equals."""
-
-    at_least: Bound | None = None
-    below: Bound | None = None
-    equals: Value | None = None
-    one_of: tuple[Value, ...] = Field((), alias="in")
-
-    @model_validator(mode="after")
-    def _check_one_kind(self) -> "Condition":
-        kinds = [self.at_least is not None or self.below is not None, self.equals is not None, bool(self.one_of)]
-        if sum(kinds) != 1:
-            raise ValueError("give either at_least and below, or equals, or in (a list that is not empty)")
-        if self.at_least is not None and self.below is not None and self.at_least >= self.below:
-            raise ValueError(f"at_least {self.at_least:g} is not below {self.below:g}, so nothing is in it. Swap them")
-        if len({isinstance(value, str) for value in self.listed}) > 1:
-            raise ValueError(f"{list(self.listed)} mixes texts and numbers. Use one of them, texts in quotes")
-        return self
-
-    @property
-    def listed(self) -> tuple[str | int | float, ...]:
-        """Values that meet the condition; empty for an interval."""
-        return (self.equals,) if self.equals is not None else self.one_of
-
-    @property
-    def kind(self) -> Literal["interval", "number", "text"]:
-        """What the condition looks at."""
-        if not self.listed:
-            return "interval"
-        return "text" if isinstance(self.listed[0], str) else "number"
-
-
-class Band(Condition):
-    """Points for a part of what a feature can be."""
-
-    points: Points
-
-
-def _check_intervals(bands: tuple[Band, ...], where: str) -> None:
-    """Check that the intervals cover every number exactly once."""
-    ordered = sorted(bands, key=lambda band: -math.inf if band.at_least is None else band.at_least)
-    low, high = ordered[0].at_least, ordered[-1].below
-    if low is not None:
-        raise ValueError(f"{where}: numbers below {low:g} have no band. Leave out at_least in the lowest band")
-    for left, right in itertools.pairwise(ordered):
-        start = -math.inf if right.at_least is None else right.at_least
-        end = math.inf if left.below is None else left.below
-        if end > start:
-            raise ValueError(f"{where}: bands overlap from {start:g} on. Let one begin where the other ends")
-        if end < start:
-            raise ValueError(f"{where}: bands leave a gap, {end:g} to {start:g}. Let one begin where the other ends")
-    if high is not None:
-        raise ValueError(f"{where}: numbers from {high:g} on have no band. Leave out below in the highest band")
+Weight = Annotated[float, Field(ge=0, le=100), AfterValidator(_check_weight)]
 
 
 class Question(Part):
-    """Something a card asks one feature."""
+    """Something a card asks of one value: a feature, a formula over features, or what people answered."""
 
     id: Id
     name: Names
-    feature: str = Field(min_length=1)
+    feature: str | None = Field(None, min_length=1)
+    formula: str | None = Field(None, min_length=1, description="arithmetic on features, see models.card_formula")
+    answer: str | None = Field(None, min_length=1, description="a question of the assessments, as the config has it")
+
+    @model_validator(mode="after")
+    def _check_source(self) -> "Question":
+        given = [name for name in ("feature", "formula", "answer") if getattr(self, name) is not None]
+        if len(given) != 1:
+            got = f"has {' and '.join(given)}" if given else "reads nothing"
+            raise ValueError(f"'{self.id}' {got}. Give one of feature, formula and answer")
+        if self.formula is not None and parse_formula(self.formula) and self.condition.kind == "text":
+            raise ValueError(f"'{self.id}' compares the number of a formula with a text. Use numbers")
+        if self.answer is not None and not column_name(self.answer):
+            raise ValueError(f"'{self.id}' has answer {self.answer!r}, which has no letter. Name a question")
+        return self
+
+    @property
+    def condition(self) -> Condition:
+        """The condition that tells what kind of value is asked for."""
+        raise NotImplementedError
+
+    @property
+    def parsed(self) -> Formula | None:
+        """The formula, read."""
+        return None if self.formula is None else parse_formula(self.formula)
+
+    def reads(self, entity: Entity) -> tuple[str, ...]:
+        """Features that the value is made of.
+
+        An answer is read as a number or as a text, as the bands ask; on a deal it is what was answered about the
+        deal, and where nothing was, about its customer.
+        """
+        if self.feature is not None:
+            return (self.feature,)
+        if self.parsed is not None:
+            return self.parsed.names
+        ending = f"{column_name(self.answer or '')}_{'answer' if self.condition.kind == 'text' else 'score'}"
+        return tuple(f"{prefix}assessment_{ending}" for prefix in (("deal_", "") if entity == "deal" else ("",)))
 
 
 class Criterion(Question):
-    """One question of a card, answered by one feature.
+    """One question of a card, with points for what the answer may be.
 
-    `missing` are the points where the feature is null; `otherwise` those of values no band names.
+    `missing` are the points where the value is null; `otherwise` those of values no band names.
     """
 
-    weight: Annotated[float, Field(gt=0, le=100), AfterValidator(_check_weight)]
+    group: Id | None = None
+    weight: Weight = Field(description="0 switches the criterion off, until a preset gives it weight")
+    direction: Direction | None = Field(None, description="what more of it should mean: better 1, worse -1, any 0")
     bands: tuple[Band, ...] = Field(min_length=1)
     otherwise: Points | None = None
     missing: Points
+    ask: Names | None = Field(None, description="what to ask a person while this is missing or weak")
     source: str = Field("", description="where the question and its points come from")
 
     @model_validator(mode="after")
-    def _check_bands(self) -> "Criterion":
-        where = f"criterion '{self.id}'"
-        kinds = sorted({band.kind for band in self.bands})
-        if len(kinds) > 1:
-            raise ValueError(f"{where}: bands mix {' and '.join(kinds)}. Use one kind in all bands of a criterion")
-        if kinds == ["interval"]:
-            if self.otherwise is not None:
-                raise ValueError(f"{where}: 'otherwise' is for bands with equals or in. Remove it")
-            _check_intervals(self.bands, where)
-            return self
-        if self.otherwise is None:
-            raise ValueError(f"{where}: values that no band lists have no points. Add 'otherwise: 0' or other points")
-        counts = Counter(value for band in self.bands for value in band.listed)
-        twice = [value for value, count in counts.items() if count > 1]
-        if twice:
-            raise ValueError(f"{where}: bands overlap, {twice[0]!r} is listed twice. Keep it in one band")
+    def _check_points(self) -> "Criterion":
+        check_bands(self.bands, self.otherwise, f"criterion '{self.id}'")
+        check_direction(self.bands, self.direction, f"criterion '{self.id}'")
         return self
+
+    @property
+    def condition(self) -> Condition:
+        """The first band."""
+        return self.bands[0]
 
     @property
     def units(self) -> int:
@@ -157,53 +124,58 @@ class Veto(Question):
 
     when: Condition
 
+    @property
+    def condition(self) -> Condition:
+        """The only condition."""
+        return self.when
 
-class Grade(Part):
-    """A grade for points of `at_least` and more, up to the next better grade."""
+
+class Flag(Veto):
+    """A condition that people should know of, whatever the grade; it may lift a grade, never over a veto."""
+
+    grade_at_least: Id | None = Field(None, description="the grade that a flagged row gets at least")
+
+
+class Level(Part):
+    """A level for points of `at_least` and more, up to the next better one."""
 
     id: Id
     at_least: float = Field(ge=0, le=100)
     name: Names
 
 
-def _check_unique(what: str, ids: list[str]) -> None:
-    twice = [name for name, count in Counter(ids).items() if count > 1]
-    if twice:
-        raise ValueError(f"two {what} are called '{twice[0]}'. Give each an id of its own")
+class Grade(Level):
+    """A grade of the whole card."""
 
 
-def reachable_points(criteria: tuple[Criterion, ...]) -> np.ndarray:
-    """All totals a card can give, ascending, on the scale 0 to 100; each criterion taken for itself."""
-    reached = np.zeros(100 * UNITS_PER_POINT + 1, dtype=bool)
-    reached[0] = True
-    for criterion in criteria:
-        before, reached = reached, np.zeros_like(reached)
-        for points in criterion.possible_points:
-            step = criterion.units * points
-            reached[step:] |= before[: len(before) - step]
-    return np.asarray(np.flatnonzero(reached) / UNITS_PER_POINT)
+class Group(Part):
+    """Criteria that are looked at together, with points of their own from 0 to 100."""
+
+    id: Id
+    name: Names
+    levels: tuple[Level, ...] = Field((), description="from the best to the lowest")
 
 
-def _check_grades(grades: tuple[Grade, ...], totals: np.ndarray, has_vetoes: bool) -> None:
-    """Check that grades fall from best to lowest, end at 0, and that each can be given."""
-    for better, worse in itertools.pairwise(grades):
-        if better.at_least <= worse.at_least:
-            raise ValueError(
-                f"grade '{better.id}' (at_least {better.at_least:g}) stands before '{worse.id}' (at_least "
-                f"{worse.at_least:g}). List grades from the best to the lowest, each with a lower at_least"
-            )
-    if grades[-1].at_least != 0:
-        raise ValueError(
-            f"points below {grades[-1].at_least:g} have no grade. Set at_least: 0 in the lowest grade '{grades[-1].id}'"
-        )
-    ends = [math.inf, *(grade.at_least for grade in grades[:-1])]
-    for grade, end in zip(grades, ends, strict=True):
-        by_veto = has_vetoes and grade is grades[-1]
-        if not by_veto and not ((totals >= grade.at_least) & (totals < end)).any():
-            raise ValueError(
-                f"grade '{grade.id}' cannot be reached: no points from {grade.at_least:g} to below {min(end, 100):g} "
-                f"come out of the bands, which give {totals[0]:g} to {totals[-1]:g}. Move its at_least or the points"
-            )
+class Change(Part):
+    """What a preset says otherwise about a criterion."""
+
+    weight: Weight | None = None
+    direction: Direction | None = None
+    bands: tuple[Band, ...] | None = Field(None, min_length=1)
+    otherwise: Points | None = None
+    missing: Points | None = None
+    ask: Names | None = None
+    source: str | None = None
+
+
+class Preset(Part):
+    """How a card differs for a stage of business or for an industry."""
+
+    kind: Literal["stage", "industry"]
+    name: Names
+    criteria: dict[str, Change] = Field({}, description="id of a criterion: what is otherwise")
+    vetoes: tuple[Veto, ...] = ()
+    flags: tuple[Flag, ...] = ()
 
 
 class Card(Part):
@@ -211,29 +183,85 @@ class Card(Part):
 
     id: Id
     version: str = Field(min_length=1)
-    entity: Literal["customer", "deal"]
+    entity: Entity
+    source: str = Field("", description="where the card comes from")
+    groups: tuple[Group, ...] = ()
     criteria: tuple[Criterion, ...] = Field(min_length=1)
     vetoes: tuple[Veto, ...] = ()
+    flags: tuple[Flag, ...] = ()
     grades: tuple[Grade, ...] = Field(min_length=2, description="from the best to the lowest")
+    presets: dict[Id, Preset] = Field({}, description="name: how the card differs")
 
     @model_validator(mode="after")
     def _check_whole(self) -> "Card":
-        _check_unique("criteria", [criterion.id for criterion in self.criteria])
-        _check_unique("vetoes", [veto.id for veto in self.vetoes])
-        _check_unique("grades", [grade.id for grade in self.grades])
+        for what in ("criteria", "vetoes", "flags", "groups", "grades"):
+            check_unique(what, [part.id for part in getattr(self, what)])
         units = sum(criterion.units for criterion in self.criteria)
         if units != 100 * 100:
             weights = ", ".join(f"{criterion.id} {criterion.weight:g}" for criterion in self.criteria)
             raise ValueError(f"weights sum to {units / 100:g}, expected 100 ({weights}). Change them until they do")
-        _check_grades(self.grades, reachable_points(self.criteria), bool(self.vetoes))
+        self._check_grades()
+        self._check_groups()
+        self._check_presets()
         return self
+
+    def _check_grades(self) -> None:
+        ids = [grade.id for grade in self.grades]
+        for flag in self.flags:
+            lifted = flag.grade_at_least
+            if lifted is not None and lifted not in ids:
+                raise ValueError(
+                    f"flag '{flag.id}' lifts to unknown grade '{lifted}'. {nearest(lifted, ids, 'grades')}"
+                )
+            if lifted == ids[-1]:
+                raise ValueError(f"flag '{flag.id}' lifts to '{lifted}', the lowest grade. Name a better one")
+        given = {flag.grade_at_least for flag in self.flags if flag.grade_at_least}
+        given |= {ids[-1]} if self.vetoes else set()
+        check_steps(self.grades, "grade", reachable_points(self.criteria), given)
+
+    def _check_groups(self) -> None:
+        ids = [group.id for group in self.groups]
+        for criterion in self.criteria:
+            if criterion.group is not None and criterion.group not in ids:
+                hint = nearest(criterion.group, ids, "groups") if ids else "List it under 'groups'."
+                raise ValueError(f"criterion '{criterion.id}' is in unknown group '{criterion.group}'. {hint}")
+        for group in self.groups:
+            check_unique("levels", [level.id for level in group.levels])
+            members = self.members(group)
+            if not members:
+                raise ValueError(f"group '{group.id}' has no criterion. Name it in one, or remove it")
+            units = sum(criterion.units for criterion in members)
+            if group.levels and units:
+                totals = reachable_points(members, 100 * units)
+                check_steps(group.levels, "level", totals, of=f" of group '{group.id}'")
+
+    def _check_presets(self) -> None:
+        ids = [criterion.id for criterion in self.criteria]
+        for name, preset in self.presets.items():
+            for changed, change in preset.criteria.items():
+                if changed not in ids:
+                    hint = nearest(changed, ids, "criteria")
+                    raise ValueError(f"preset '{name}' changes unknown criterion '{changed}'. {hint}")
+                if not change.model_fields_set:
+                    raise ValueError(f"preset '{name}' changes nothing of '{changed}'. Give it a weight, or remove it")
+            if not (preset.criteria or preset.vetoes or preset.flags):
+                raise ValueError(f"preset '{name}' changes nothing. Add criteria, vetoes or flags, or remove it")
+
+    def members(self, group: Group) -> tuple[Criterion, ...]:
+        """Criteria of a group, in the order of the file."""
+        return tuple(criterion for criterion in self.criteria if criterion.group == group.id)
 
     @property
     def questions(self) -> tuple[Question, ...]:
-        """Criteria and vetoes, in the order of the file."""
-        return (*self.criteria, *self.vetoes)
+        """Criteria, vetoes and flags, in the order of the file."""
+        return (*self.criteria, *self.vetoes, *self.flags)
 
     @property
     def features(self) -> tuple[str, ...]:
-        """Features that criteria and vetoes read, each once, in the order of the file."""
-        return tuple(dict.fromkeys(question.feature for question in self.questions))
+        """Features that anything on the card reads, each once, in the order of the file."""
+        return features_read(self.questions, self.entity)
+
+
+def features_read(questions: Sequence[Question], entity: Entity) -> tuple[str, ...]:
+    """Features that questions read, each once, in their order."""
+    return tuple(dict.fromkeys(name for question in questions for name in question.reads(entity)))

@@ -141,7 +141,7 @@ def test_an_all_null_column_of_any_dtype_is_missing(tmp_path: Path) -> None:
 def test_an_empty_frame_gives_an_empty_answer_with_all_columns(tmp_path: Path) -> None:
     frame = pd.DataFrame({"orders_count": pd.Series([], dtype="float64")})
     scored = make_card(tmp_path).score(frame)
-    assert list(scored) == ["points", "grade", "coverage", "vetoes", "points_orders", "points_industry"]
+    assert list(scored) == ["points", "grade", "coverage", "vetoes", "flags", "points_orders", "points_industry"]
     assert len(scored) == 0
 
 
