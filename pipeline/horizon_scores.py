@@ -13,7 +13,7 @@ _PRIMARY_ONLY = {
         ("probability_low", "probability_high", "value", "days_to_event", "unseen_share", "points", "coverage"),
         float("nan"),
     ),
-    **dict.fromkeys(("grade", "card", "card_version")),
+    **dict.fromkeys(("grade", "card_grade", "graded_by", "vetoes", "flags", "card", "card_version")),
     "reasons": "[]",
 }
 

@@ -2,7 +2,7 @@
 
 import json
 import uuid
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
@@ -13,9 +13,6 @@ import pandas as pd
 from sqlalchemy import (
     DateTime,
     Engine,
-    Float,
-    Integer,
-    Row,
     String,
     column,
     delete,
@@ -30,35 +27,15 @@ from pipeline.database import answering, describe_place, make_engine, read_url, 
 from pipeline.ledger_forgotten import ForgottenLedger
 from pipeline.ledger_writes import WriteLedger, now
 from pipeline.migrations import migrate
+from pipeline.score_columns import SCORE_COLUMNS, score_frame, score_rows
+
+__all__ = ["SCORE_COLUMNS", "Decision", "Ledger", "Run", "open_ledger"]
 
 RUNS = table(
     "runs",
     *(column(name, String) for name in ("run_id", "kind", "state", "details", "config_text")),
     *(column(name, DateTime) for name in ("started_at", "finished_at")),
 )
-
-SCORE_COLUMNS: Mapping[str, type[String | Integer | Float[float] | DateTime]] = {
-    "run_id": String,
-    "target": String,
-    "horizon_days": Integer,
-    "entity_id": String,
-    "as_of": DateTime,
-    "probability": Float,
-    "probability_low": Float,
-    "probability_high": Float,
-    "log_odds": Float,
-    "value": Float,
-    "days_to_event": Float,
-    "unseen_share": Float,
-    "points": Float,
-    "grade": String,
-    "coverage": Float,
-    "model_version": String,
-    "bundle_sha256": String,
-    "card": String,
-    "card_version": String,
-    "reasons": String,
-}
 
 SCORES = table("scores", *(column(name, kind) for name, kind in SCORE_COLUMNS.items()))
 
@@ -182,7 +159,7 @@ class Ledger:
                 f"The scores of run '{run_id}' lack {', '.join(missing)}; expected {', '.join(SCORE_COLUMNS)}. "
                 "Add the columns, null where there is no value."
             )
-        rows = _score_rows(run_id, scores)
+        rows = score_rows(run_id, scores)
         with answering(self._engine, "storing scores"), writing(self._engine).begin() as connection:
             connection.execute(delete(SCORES).where(SCORES.c.run_id == run_id))
             if rows:
@@ -210,7 +187,7 @@ class Ledger:
         order = (SCORES.c.target, SCORES.c.horizon_days, SCORES.c.entity_id, SCORES.c.run_id)
         with answering(self._engine, "reading scores"), self._engine.connect() as connection:
             rows = connection.execute(select(SCORES).where(*conditions).order_by(*order)).all()
-        return _score_frame(rows)
+        return score_frame(rows)
 
     def record_decision(self, kind: str, subject: str, outcome: str, details: Mapping[str, Any]) -> None:
         """Note a decision about a model and the evidence for it."""
@@ -273,30 +250,3 @@ def open_ledger(place: Path | str, *, busy_seconds: float = 10.0) -> Ledger:
 def _to_json(details: Mapping[str, Any]) -> str:
     """JSON text of details; times and paths as text."""
     return json.dumps(details, ensure_ascii=False, default=str)
-
-
-_CONVERT: Mapping[Any, Callable[[Any], Any]] = {
-    String: str,
-    Integer: int,
-    Float: float,
-    DateTime: lambda time: pd.Timestamp(time).to_pydatetime(),
-}
-
-
-def _score_rows(run_id: str, scores: pd.DataFrame) -> list[dict[str, Any]]:
-    """Rows to insert: Python values, null for NaN."""
-    columns: dict[str, list[Any]] = {}
-    for name, kind in SCORE_COLUMNS.items():
-        convert = _CONVERT[kind]
-        present = scores[name].notna().tolist()
-        values = zip(scores[name].tolist(), present, strict=True)
-        columns[name] = [convert(value) if there else None for value, there in values]
-    columns["run_id"] = [run_id] * len(scores)
-    return [dict(zip(columns, row, strict=True)) for row in zip(*columns.values(), strict=True)]
-
-
-def _score_frame(rows: Sequence[Row[Any]]) -> pd.DataFrame:
-    """Frame with the dtypes of the scores, whatever the rows."""
-    frame = pd.DataFrame.from_records([tuple(row) for row in rows], columns=list(SCORE_COLUMNS))
-    dtypes = {Integer: "int64", Float: "float64", DateTime: "datetime64[us]", String: "str"}
-    return frame.astype({name: dtypes[kind] for name, kind in SCORE_COLUMNS.items()})

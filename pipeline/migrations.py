@@ -107,6 +107,14 @@ MIGRATIONS = (
             for column in ("probability_low", "probability_high", "value", "days_to_event", "unseen_share")
         ),
     ),
+    Migration(
+        4,
+        "grade by the card alone, what graded, vetoes and flags of scores",
+        tuple(
+            f"ALTER TABLE scores ADD COLUMN {column}"
+            for column in ("card_grade VARCHAR(40)", "graded_by VARCHAR(40)", "vetoes TEXT", "flags TEXT")
+        ),
+    ),
 )
 
 

@@ -57,7 +57,10 @@ class PastScore:
             values |= self._ask_model(self.bundle)
         if self.card is not None:
             points = self.card.score(self.features)
-            values |= {name: points[name].tolist()[0] for name in CARD_VALUES}
+            said = {name: points[name].tolist()[0] for name in CARD_VALUES}
+            if self.row.get("graded_by"):  # else it is of a time when the card alone graded
+                said["card_grade"] = said.pop("grade")
+            values |= said
         return values
 
     def _ask_model(self, bundle: Bundle) -> dict[str, Any]:

@@ -1,6 +1,7 @@
 """Score everybody who is eligible at the end of the data: model, scorecard, reasons."""
 
 import hashlib
+import json
 import shutil
 from collections.abc import Collection, Mapping
 from dataclasses import dataclass
@@ -30,6 +31,7 @@ from pipeline.horizon_scores import check_horizons, with_horizons
 from pipeline.ledger import SCORE_COLUMNS, Ledger
 from pipeline.model_values import model_values
 from pipeline.registry import Champion, read_champion
+from pipeline.score_columns import TEXTS
 
 UNFILLED: Mapping[str, float] = dict.fromkeys(
     ("probability_low", "probability_high", "value", "days_to_event", "unseen_share"), np.nan
@@ -105,7 +107,8 @@ def _compute(
 ) -> pd.DataFrame:
     """Score all targets and store the frames in the run's folder, which appears when it is complete."""
     part = _make_part(folder)
-    scores = _score_all(config, tables, judges, part, notes).assign(run_id=folder.name)[list(SCORE_COLUMNS)]
+    scored = _score_all(config, tables, judges, part, notes).assign(run_id=folder.name)
+    scores = scored[list(SCORE_COLUMNS)].astype(TEXTS)
     scores.to_parquet(part / "scores.parquet", index=False)
     (part / "config.json").write_text(config.model_dump_json(indent=1), encoding="utf-8")
     shutil.rmtree(folder, ignore_errors=True)
@@ -221,7 +224,16 @@ def _ask_model(judge: _Judge, built: FeatureFrame, stored: Path | None = None) -
 def _ask_card(card: Scorecard | None, frame: pd.DataFrame) -> dict[str, Any]:
     """Points, grade and coverage by the card; null without one."""
     if card is None:
-        return {"points": np.nan, "grade": None, "coverage": np.nan, "card": None, "card_version": None}
+        nothing = dict.fromkeys(("grade", "card_grade", "graded_by", "vetoes", "flags", "card", "card_version"))
+        return {"points": np.nan, "coverage": np.nan, **nothing}
     points = card.score(frame)
     answers = {name: points[name].to_numpy() for name in ("points", "grade", "coverage")}
-    return {**answers, "card": card.id, "card_version": str(card.version)}
+    lists = {name: _to_texts(points.get(name, pd.Series(dtype=object))) for name in ("vetoes", "flags")}
+    judged = {"card_grade": answers["grade"], "graded_by": "points", "card": card.id, "card_version": str(card.version)}
+    return {**answers, **lists, **judged}
+
+
+def _to_texts(lists: "pd.Series[Any]") -> Any:
+    """JSON text of each list of ids, null where it is empty; null for all where there are no lists."""
+    texts = [json.dumps(one) if one else None for one in lists]
+    return np.array(texts, dtype=object) if texts else None

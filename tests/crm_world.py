@@ -97,6 +97,10 @@ def make_scores(run_id: str, rows: Sequence[tuple[str, float | None, str | None,
             "unseen_share": None,
             "points": 61.25,
             "grade": grade,
+            "card_grade": grade,
+            "graded_by": "points",
+            "vetoes": None,
+            "flags": None,
             "coverage": 0.8,
             "model_version": "3",
             "bundle_sha256": "ab" * 32,
@@ -107,7 +111,7 @@ def make_scores(run_id: str, rows: Sequence[tuple[str, float | None, str | None,
         for entity, probability, grade, phrases in rows
     ]
     absent = ("probability", "probability_low", "probability_high", "value", "days_to_event", "unseen_share")
-    return pd.DataFrame(records).astype(dict.fromkeys(absent, "float64"))
+    return pd.DataFrame(records).astype({**dict.fromkeys(absent, "float64"), "vetoes": "str", "flags": "str"})
 
 
 def open_run(config: Config, *run_ids: str) -> Ledger:

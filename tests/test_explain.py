@@ -46,7 +46,7 @@ def test_every_score_of_the_ledger_comes_out_again_to_the_bit(finished: World, s
     assert {one.row["target"] for one in again} == {"churn", "conversion"}
     assert [one.differences() for one in again] == [[]] * len(rows)
     assert [one.recompute()["log_odds"] for one in again] == [row["log_odds"] for row in rows]  # not merely close
-    assert [one.recompute()["grade"] for one in again] == [row["grade"] for row in rows]
+    assert [one.recompute()["card_grade"] for one in again] == [row["card_grade"] for row in rows]
 
 
 def test_all_contributions_sum_to_the_log_odds_and_are_in_words(document: dict[str, Any]) -> None:
