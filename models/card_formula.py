@@ -135,7 +135,7 @@ def _check(node: ast.expr, text: str, names: list[str], depth: int) -> None:
     if depth > DEEPEST:
         raise ValueError(f"the formula '{text}' is nested more than {DEEPEST} deep. Split it into two criteria")
     match node:
-        case ast.Constant(value=value) if type(value) in (int, float):
+        case ast.Constant(value=int() | float() as value) if not isinstance(value, bool):
             if not _is_finite(value):
                 raise ValueError(f"the formula '{text}' has a number that is too large. Use a smaller one")
             return
@@ -153,8 +153,8 @@ def _check(node: ast.expr, text: str, names: list[str], depth: int) -> None:
         case _:
             part = ast.get_source_segment(text, node) or text
             raise ValueError(f"the formula '{text}' has '{part}', which is not allowed. {_ALLOWED}")
-    for part in inner:
-        _check(part, text, names, depth + 1)
+    for argument in inner:
+        _check(argument, text, names, depth + 1)
 
 
 def _is_finite(value: float) -> bool:
