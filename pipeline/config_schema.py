@@ -188,6 +188,7 @@ class Target(Section):
     spine: Spine
     test_as_of: date | None = Field(None, description="pinned test block; default: the newest ripe one")
     scorecard: Path | None = None
+    scorecard_presets: tuple[str, ...] = Field((), description="presets of the card: a stage, an industry, or both")
     profit: Profit | None = Field(None, description="what a contact costs and brings, in the deployment's currency")
     max_unseen_share: float = Field(
         0.2, ge=0, le=1, description="share of a column's values that may be new categories, beyond what training met"
@@ -207,6 +208,8 @@ class Target(Section):
             raise ValueError("time_to_event needs two horizons_days or more, such as [90, 30]. Add one, or remove it")
         if self.spine.grid is None and not self.spine.ages_days:
             raise ValueError("spine needs grid, ages_days, or both")
+        if self.scorecard_presets and self.scorecard is None:
+            raise ValueError("scorecard_presets change a card, and there is none. Add scorecard, or remove them")
         return self
 
 
@@ -282,6 +285,12 @@ class Retrain(Section):
     )
 
 
+class Report(Section):
+    """What the pages of `leadsieve report` show."""
+
+    show_names: bool = Field(True, description="names of customers, read from the stored tables; false: ids only")
+
+
 class Config(Section):
     """One deployment."""
 
@@ -301,6 +310,7 @@ class Config(Section):
     mlflow: MlflowPlace = MlflowPlace()
     capacity: Capacity = Capacity()
     retrain: Retrain = Retrain()
+    report: Report = Report()
 
     @model_validator(mode="after")
     def _check_tables(self) -> "Config":

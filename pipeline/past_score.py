@@ -4,7 +4,6 @@ import json
 import math
 from collections.abc import Mapping
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -13,9 +12,11 @@ import pandas as pd
 from features.errors import DataError
 from models.errors import BundleError
 from models.predict import Bundle, load_bundle
-from models.scorecard import Scorecard, ScorecardError, load_scorecard
+from models.scorecard import Scorecard, ScorecardError
 from models.time_to_event import days_to_event
+from pipeline.cards import load_card
 from pipeline.config import Config
+from pipeline.errors import ConfigError
 from pipeline.model_values import model_values
 
 MODEL_VALUES = ("log_odds", "probability", "probability_low", "probability_high", "value", "days_to_event")
@@ -176,8 +177,7 @@ def _load_card(config: Config, row: Mapping[str, Any]) -> tuple[Scorecard | None
     stored = config.folder / "runs" / row["run_id"] / f"card_{row['target']}.json"
     if stored.is_file():
         return Scorecard.model_validate(json.loads(stored.read_text(encoding="utf-8"))), None
-    section = config.targets.get(row["target"])
-    card = _read_card(section.scorecard) if section is not None and section.scorecard else None
+    card = _read_card(config, row["target"])
     if card is not None and (card.id, str(card.version)) == (row["card"], row["card_version"]):
         return card, None
     return None, (
@@ -186,8 +186,8 @@ def _load_card(config: Config, row: Mapping[str, Any]) -> tuple[Scorecard | None
     )
 
 
-def _read_card(path: Path) -> Scorecard | None:
+def _read_card(config: Config, target: str) -> Scorecard | None:
     try:
-        return load_scorecard(path)
-    except ScorecardError:
+        return load_card(config, target) if target in config.targets else None
+    except (ScorecardError, ConfigError):
         return None

@@ -19,9 +19,10 @@ from features.tables import CrmTables
 from features.targets import Target
 from models.predict import Bundle, load_bundle
 from models.reasons import write_reasons
-from models.scorecard import Scorecard, load_scorecard
+from models.scorecard import Scorecard
 from pipeline import __version__
 from pipeline.ages import note_on_ages
+from pipeline.cards import load_card
 from pipeline.config import Config
 from pipeline.contract import check_contract
 from pipeline.deployment import features_of, load_catalog, load_extract, make_target
@@ -121,8 +122,7 @@ def _load_judge(config: Config, ledger: Ledger, known_features: Collection[str],
 
     There is no model when training found no signal and the card grades alone.
     """
-    place = config.targets[name].scorecard
-    card = load_scorecard(place, known_features) if place else None
+    card = load_card(config, name, known_features)
     champion = read_champion(config, name)
     if champion is not None:
         return _Judge(champion, load_bundle(champion.folder, champion.bundle_sha256), card)

@@ -12,7 +12,7 @@ from features.spine import build_scoring_spine
 from features.tables import CrmTables
 from features.targets import Target
 from models.predict import Bundle
-from models.scorecard import load_scorecard
+from pipeline.cards import load_card
 from pipeline.config import Config
 from pipeline.deployment import features_of, make_target
 from pipeline.forgotten_scores import without_forgotten
@@ -66,10 +66,9 @@ def make_population(config: Config, tables: CrmTables, name: str) -> Population:
         return Population(name, target.table, tables.data_end, pd.DataFrame(), empty, ())
     frame = features_of(config, tables, name, spine).frame
     people = _find_people(tables, spine, target)
-    place = config.targets[name].scorecard
-    if place is None:
+    card = load_card(config, name)
+    if card is None:
         return Population(name, target.table, tables.data_end, frame, people.assign(grade=None), ())
-    card = load_scorecard(place)
     graded = people.assign(grade=card.score(frame)["grade"].to_numpy())
     return Population(name, target.table, tables.data_end, frame, graded, tuple(grade.id for grade in card.grades))
 
