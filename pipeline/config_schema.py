@@ -291,6 +291,27 @@ class Report(Section):
     show_names: bool = Field(True, description="names of customers, read from the stored tables; false: ids only")
 
 
+class ValueClasses(Section):
+    """How customers are classed by what they bring in, and what they are expected to."""
+
+    shares: tuple[float, float] = Field((0.8, 0.95), description="shares of the whole value that A, and A and B, hold")
+    horizon_days: PositiveInt = Field(365, description="days that the lifetime value looks forward")
+    annual_discount_rate: float = Field(0.1, ge=0, description="0.1 = what comes in a year is worth 1 / 1.1 of today's")
+    margin: float | None = Field(None, le=1, description="share of an amount that is profit where its cost is unknown")
+    potential_flags: tuple[str, ...] = Field(
+        ("cultivate", "cultivate_group"), description="flags of a card that say buying potential is high"
+    )
+    strategic_flags: tuple[str, ...] = Field(
+        ("strategic",), description="flags of a card that say a customer is a key one"
+    )
+
+    @model_validator(mode="after")
+    def _check_shares(self) -> "ValueClasses":
+        if not 0 < self.shares[0] < self.shares[1] <= 1:
+            raise ValueError(f"shares must rise above 0 and not pass 1, got {list(self.shares)}. Such as [0.8, 0.95]")
+        return self
+
+
 class Config(Section):
     """One deployment."""
 
@@ -310,6 +331,7 @@ class Config(Section):
     mlflow: MlflowPlace = MlflowPlace()
     capacity: Capacity = Capacity()
     retrain: Retrain = Retrain()
+    value_classes: ValueClasses = ValueClasses()
     report: Report = Report()
 
     @model_validator(mode="after")
