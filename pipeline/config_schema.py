@@ -7,9 +7,11 @@ from pathlib import Path
 from typing import Annotated, Literal
 from zoneinfo import ZoneInfo
 
-from pydantic import AfterValidator, BaseModel, ConfigDict, Field, PositiveInt, model_validator
+from pydantic import AfterValidator, Field, PositiveInt, model_validator
 
 from features.tables import TABLES, Engine
+from pipeline.config_grading import Grading
+from pipeline.config_section import Section
 
 
 def _check_time_zone(name: str) -> str:
@@ -38,12 +40,6 @@ def _to_utc(moment: datetime) -> datetime:
 
 EnvironmentName = Annotated[str, AfterValidator(_check_environment_name)]
 Moment = Annotated[datetime, AfterValidator(_to_utc)]
-
-
-class Section(BaseModel):
-    """A part of the config: unknown keys are errors, values do not change after loading."""
-
-    model_config = ConfigDict(extra="forbid", frozen=True)
 
 
 class Source(Section):
@@ -190,6 +186,7 @@ class Target(Section):
     scorecard: Path | None = None
     scorecard_presets: tuple[str, ...] = Field((), description="presets of the card: a stage, an industry, or both")
     profit: Profit | None = Field(None, description="what a contact costs and brings, in the deployment's currency")
+    grading: Grading = Grading()
     max_unseen_share: float = Field(
         0.2, ge=0, le=1, description="share of a column's values that may be new categories, beyond what training met"
     )
@@ -208,6 +205,7 @@ class Target(Section):
             raise ValueError("time_to_event needs two horizons_days or more, such as [90, 30]. Add one, or remove it")
         if self.spine.grid is None and not self.spine.ages_days:
             raise ValueError("spine needs grid, ages_days, or both")
+        self.grading.check_target(self.kind, self.profit is not None)
         if self.scorecard_presets and self.scorecard is None:
             raise ValueError("scorecard_presets change a card, and there is none. Add scorecard, or remove them")
         return self
@@ -312,6 +310,27 @@ class ValueClasses(Section):
         return self
 
 
+def _check_grading(name: str, target: Target, config: "Config") -> None:
+    """Check what the grading of a target takes from the rest of the config."""
+    grading = target.grading
+    if grading.cut_by == "capacity" and not (grading.contacts_per_week or config.capacity.contacts_per_week):
+        raise ValueError(
+            f"targets.{name}.grading has cut-offs by capacity, and capacity.contacts_per_week is not known. Set it"
+        )
+    if grading.value_target is not None:
+        other = config.targets.get(grading.value_target)
+        if other is None or other.kind != "value":
+            raise ValueError(
+                f"targets.{name}.grading.value_target is '{grading.value_target}', which is no target of kind value. "
+                "Name one"
+            )
+        if target.kind == "conversion":
+            raise ValueError(
+                f"targets.{name}.grading.value_target predicts what customers bring, and {name} is about deals. Use "
+                "value_feature, such as the amount of the deal"
+            )
+
+
 class Config(Section):
     """One deployment."""
 
@@ -345,6 +364,8 @@ class Config(Section):
             _check_sensitive(name, self.tables[name])
         if not {"customers", "deals"} & set(self.tables):
             raise ValueError("tables needs 'customers' or 'deals'")
+        for name, target in self.targets.items():
+            _check_grading(name, target, self)
         return self
 
     @property
