@@ -55,6 +55,7 @@ def make_app() -> typer.Typer:
         history,
         init,
         promote,
+        report,
         retrain,
         rollback,
         run,
@@ -89,6 +90,7 @@ def make_app() -> typer.Typer:
     app.add_typer(writeback.app, name="writeback")
     app.command()(run.run)
     app.command()(explain.explain)
+    app.command()(report.report)
     app.command()(forget.forget)
     return app
 
