@@ -1,0 +1,63 @@
+"""Cut-offs of grades that keep their shares when the points change."""
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import numpy as np
+import pandas as pd
+
+
+def move_cutoffs(
+    grades: Sequence[Mapping[str, Any]], before: "pd.Series[float]", after: "pd.Series[float]"
+) -> list[dict[str, Any]]:
+    """Move each cut-off to where as large a share of rows reaches it as reached it before.
+
+    Parameters
+    ----------
+    grades : sequence of mapping
+        As in the card's file, from the best to the lowest; the lowest keeps its 0.
+    before, after : Series
+        Points of the same rows; null ones do not count.
+
+    Returns
+    -------
+    list of mapping
+        The grades with other `at_least`; falling, and between points that rows have, so that it says what it means.
+
+    Examples
+    --------
+    >>> points = pd.Series([10.0, 20.0, 30.0, 40.0])
+    >>> [one["at_least"] for one in move_cutoffs([{"at_least": 30}, {"at_least": 0}], points, points * 2)]
+    [50, 0]
+
+    """
+    known = before.notna() & after.notna()
+    old, ordered = before[known].to_numpy(), np.sort(after[known].to_numpy())
+    if not len(ordered):
+        return [dict(grade) for grade in grades]
+    moved: list[dict[str, Any]] = []
+    highest = 100.0
+    for grade in grades[:-1]:
+        below = int((old < grade["at_least"]).sum())
+        cut = min(_between(ordered, below), highest)
+        moved.append({**grade, "at_least": _plain(cut)})
+        highest = cut - 0.5
+    return [*moved, dict(grades[-1])]
+
+
+def _between(ordered: "np.ndarray[Any, np.dtype[np.float64]]", below: int) -> float:
+    """Return a round number that so many rows lie below; with ties the nearest gap between points."""
+    if below >= len(ordered):
+        return min(float(np.ceil(ordered[-1] + 0.5)), 100.0)
+    starts = np.flatnonzero(np.append(True, np.diff(ordered) > 0))
+    at = int(starts[np.abs(starts - below).argmin()])
+    low, high = (float(ordered[at - 1]) if at else 0.0), float(ordered[at])
+    for digits in (0, 1, 2):
+        cut = round((low + high) / 2.0, digits)
+        if low < cut <= high:
+            return cut
+    return high
+
+
+def _plain(cut: float) -> float | int:
+    return int(cut) if float(cut).is_integer() else round(cut, 4)
