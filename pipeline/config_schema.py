@@ -292,15 +292,21 @@ class Report(Section):
 class ValueClasses(Section):
     """How customers are classed by what they bring in, and what they are expected to."""
 
-    shares: tuple[float, float] = Field((0.8, 0.95), description="shares of the whole value that A, and A and B, hold")
-    horizon_days: PositiveInt = Field(365, description="days that the lifetime value looks forward")
-    annual_discount_rate: float = Field(0.1, ge=0, description="0.1 = what comes in a year is worth 1 / 1.1 of today's")
-    margin: float | None = Field(None, le=1, description="share of an amount that is profit where its cost is unknown")
+    shares: tuple[float, float] = Field(
+        default=(0.8, 0.95), description="shares of the whole value that A, and A and B, hold"
+    )
+    horizon_days: PositiveInt = Field(default=365, description="days that the lifetime value looks forward")
+    annual_discount_rate: float = Field(
+        default=0.1, ge=0, description="0.1 = what comes in a year is worth 1 / 1.1 of today's"
+    )
+    margin: float | None = Field(
+        default=None, le=1, description="share of an amount that is profit where its cost is unknown; null = not known"
+    )
     potential_flags: tuple[str, ...] = Field(
-        ("cultivate", "cultivate_group"), description="flags of a card that say buying potential is high"
+        default=("cultivate", "cultivate_group"), description="flags of a card that say buying potential is high"
     )
     strategic_flags: tuple[str, ...] = Field(
-        ("strategic",), description="flags of a card that say a customer is a key one"
+        default=("strategic",), description="flags of a card that say a customer is a key one"
     )
 
     @model_validator(mode="after")
