@@ -81,9 +81,16 @@ def card_frame(deals: pd.DataFrame, mapping: Mapping[str, tuple[str, Answers]]) 
     return pd.DataFrame({name: deals[column].map(dict(answers)) for name, (column, answers) in mapping.items()})
 
 
+def without_groups(card: Scorecard) -> Scorecard:
+    """Return the card without its groups: the few levels that a small group can reach are not what is asked here."""
+    document = card.model_dump(mode="json", by_alias=True, exclude_unset=True, exclude={"groups": True})
+    criteria = [{name: value for name, value in one.items() if name != "group"} for one in document["criteria"]]
+    return Scorecard.model_validate({**document, "criteria": criteria})
+
+
 def fitted_points(card: Scorecard, frame: pd.DataFrame, won: Floats, group: Floats, fold: Floats) -> Floats:
     """Points of each deal by the card that the other folds propose."""
-    points = np.full(len(won), np.nan)
+    points, card = np.full(len(won), np.nan), without_groups(card)
     for k in np.unique(fold):
         learn = fold != k
         proposed = propose_card(card, frame[learn].reset_index(drop=True), won[learn], group[learn]).card
@@ -130,12 +137,8 @@ def main() -> None:
         for title, points in {"untouched": untouched, "fitted": fitted}.items():
             low, high = interval(won, points, group, fold)
             print(f"  {title:<10} AUC {mean_auc(won, points, fold):.3f} ({low:.3f} to {high:.3f})")
-        by_grade = pd.Series(won).groupby(scored["grade"]).agg(["size", "mean"])
-        for grade in card.grades:
-            if grade.id in by_grade.index:
-                print(
-                    f"  {grade.id:<10} {by_grade.loc[grade.id, 'size']:>4.0f} deals, {by_grade.loc[grade.id, 'mean']:.0%} won"
-                )
+        for grade, rows in pd.Series(won).groupby(scored["grade"]):
+            print(f"  {grade:<10} {len(rows):>4} deals, {rows.mean():.0%} won")
 
 
 if __name__ == "__main__":
