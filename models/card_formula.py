@@ -8,7 +8,7 @@ functions of `FUNCTIONS`. Null in gives null out, except through `coalesce`; wha
 import ast
 import math
 import operator
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass
 from functools import lru_cache, reduce
 from typing import Any
@@ -95,6 +95,14 @@ class Formula:
         with np.errstate(all="ignore"):
             found = np.asarray(_evaluate(self._tree, columns))
         return np.where(np.isfinite(found), found, np.nan)
+
+    def can_have_value(self, present: Collection[str]) -> bool:
+        """Tell whether rows may have a value where only these features are there at all.
+
+        >>> parse_formula("coalesce(paid, 0) + owed").can_have_value({"owed"})
+        True
+        """
+        return _can_have_value(self._tree, present)
 
 
 @lru_cache(maxsize=1000)
@@ -189,3 +197,15 @@ def _evaluate(node: ast.expr, columns: Mapping[str, Floats]) -> Any:
         case _:
             raise TypeError(f"unchecked part of a formula: {ast.dump(node)}")
     return np.where(np.isfinite(found), found, np.nan)
+
+
+def _can_have_value(node: ast.AST, present: Collection[str]) -> bool:
+    """Whether a checked part may be something else than null."""
+    match node:
+        case ast.Name(id=name):
+            return name in present
+        case ast.Call(func=ast.Name(id="coalesce"), args=inner):
+            return any(_can_have_value(one, present) for one in inner)
+        case ast.Call(args=inner):
+            return all(_can_have_value(one, present) for one in inner)
+    return all(_can_have_value(one, present) for one in ast.iter_child_nodes(node))

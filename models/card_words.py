@@ -63,12 +63,16 @@ def _words(criterion: Criterion, value: float | str | None, points: int) -> Crit
 
 
 def met_words(card: Scorecard, frame: pd.DataFrame, ids: Sequence[str], kind: str) -> list[CriterionWords]:
-    """Words for the vetoes (`kind` "vetoes") or flags ("flags") that the only row of a frame meets."""
+    """Words for the vetoes (`kind` "vetoes") or flags ("flags") that the only row of a frame meets.
+
+    What a formula comes to is not said: it is often a 1 for true.
+    """
     asked: Mapping[str, Question] = {one.id: one for one in getattr(card, kind)}
     found = []
     for name in ids:
         value = plain_values(asked[name], frame, card)[0]
-        words = (f"{text} ({show_value(value)})" for text in (asked[name].name.en, asked[name].name.zh))
+        shown = "" if asked[name].formula is not None else f" ({show_value(value)})"
+        words = (f"{text}{shown}" for text in (asked[name].name.en, asked[name].name.zh))
         found.append(CriterionWords(name, value, None, None, *words))
     return found
 

@@ -60,6 +60,7 @@ def make_app() -> typer.Typer:
         rollback,
         run,
         score,
+        scorecard,
         simulate,
         train,
         writeback,
@@ -87,6 +88,7 @@ def make_app() -> typer.Typer:
     app.command()(rollback.rollback)
     app.command()(history.history)
     app.command()(score.score)
+    app.add_typer(scorecard.app, name="scorecard")
     app.add_typer(writeback.app, name="writeback")
     app.command()(run.run)
     app.command()(explain.explain)

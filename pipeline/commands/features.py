@@ -1,28 +1,17 @@
 """`leadsieve features`: what features there are, and what one entity's were at a date."""
 
-from datetime import UTC, datetime
+from datetime import datetime
 from typing import Annotated, Any
 
 import typer
 from rich.table import Table
 from rich.text import Text
 
-from pipeline.commands.options import ConfigOption, JsonOption, answer, print_json
+from pipeline.commands.options import ConfigOption, JsonOption, answer, parse_moment, print_json
 
 app = typer.Typer(help="List and describe features, or show one entity's at a date.", no_args_is_help=True)
 
 TargetOption = Annotated[str | None, typer.Option("--target", help="Target whose entities are meant.")]
-
-
-def _parse_moment(text: str) -> datetime:
-    """Moment in UTC without a zone, as all times of the tables are."""
-    try:
-        moment = datetime.fromisoformat(text)
-    except ValueError:
-        raise typer.BadParameter(
-            f"'{text}' is not a time, expected such as 2024-07-01 or '2024-07-01 22:00:00'"
-        ) from None
-    return moment.astimezone(UTC).replace(tzinfo=None) if moment.tzinfo else moment
 
 
 @app.command("list")
@@ -64,7 +53,7 @@ def show(
     at: Annotated[
         datetime | None,
         typer.Option(
-            "--at", parser=_parse_moment, metavar="TIME", help="As of when (UTC); default: the end of the data."
+            "--at", parser=parse_moment, metavar="TIME", help="As of when (UTC); default: the end of the data."
         ),
     ] = None,
     feature: Annotated[str | None, typer.Option("--feature", help="Only this one, and the rows behind it.")] = None,

@@ -5,6 +5,7 @@ import math
 import os
 import sys
 from collections.abc import Mapping
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -21,6 +22,17 @@ progress = Console(stderr=True, highlight=False)
 
 answer = Console(highlight=False, width=None if sys.stdout.isatty() or "COLUMNS" in os.environ else 160)
 """Where a command's answer goes; into a file or pipe 160 columns wide, unless COLUMNS says otherwise."""
+
+
+def parse_moment(text: str) -> datetime:
+    """Moment in UTC without a zone, as all times of the tables are."""
+    try:
+        moment = datetime.fromisoformat(text)
+    except ValueError:
+        raise typer.BadParameter(
+            f"'{text}' is not a time, expected such as 2024-07-01 or '2024-07-01 22:00:00'"
+        ) from None
+    return moment.astimezone(UTC).replace(tzinfo=None) if moment.tzinfo else moment
 
 
 def say(text: str) -> None:
