@@ -1,9 +1,12 @@
 """Logistic regression with a ridge penalty, for a falling series of penalties."""
 
+from collections import deque
 from collections.abc import Sequence
+from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
+from scipy.linalg import LinAlgError, cho_factor, cho_solve
 
 from models.predict import to_probability
 
@@ -11,7 +14,12 @@ Floats = NDArray[np.float64]
 
 MAX_STEPS = 60
 TOLERANCE = 1e-6
+MAX_HALVINGS = 10
 GOOD_PROGRESS = 0.3
+STEADY = tuple(10.0**power for power in range(-4, 9))
+"""Added to every second derivative: the first that makes them definite."""
+REMEMBERED = 10
+"""Steps whose change of slope corrects second derivatives that were taken elsewhere."""
 
 
 class _Problem:
@@ -33,34 +41,89 @@ class _Problem:
         weighed = (self.design * weights[:, None]).astype(np.float32)
         return np.asarray(weighed.T @ weighed, dtype=np.float64)
 
-    def step(self, log_odds: Floats, coefficients: Floats, penalty: Floats, curvature: Floats) -> tuple[Floats, float]:
-        """Return the Newton step and half of what it promises to save."""
-        slope = self.design.T @ (to_probability(log_odds) - self.label) + penalty * coefficients
-        step = np.asarray(np.linalg.solve(curvature + np.diag(penalty + 1e-4), slope), dtype=np.float64)
-        return step, float(slope @ step) / 2.0
+    def slope(self, log_odds: Floats, coefficients: Floats, penalty: Floats) -> Floats:
+        """Return the first derivatives of the cost."""
+        return np.asarray(self.design.T @ (to_probability(log_odds) - self.label) + penalty * coefficients)
+
+
+@dataclass(frozen=True)
+class _Move:
+    """A step that was made, and how it turned the slope."""
+
+    step: Floats
+    turn: Floats
+
+    @property
+    def weight(self) -> float:
+        """One over the bend of the cost along the step."""
+        return 1.0 / float(self.step @ self.turn)
+
+
+class _Steps:
+    """Newton steps from second derivatives taken once, corrected by what later steps found out.
+
+    Source: Nocedal and Wright, Numerical Optimization, 2006, algorithm 7.4 (L-BFGS).
+    """
+
+    def __init__(self, curvature: Floats, penalty: Floats) -> None:
+        self.factor = _factor(curvature, penalty)
+        self.moves: deque[_Move] = deque(maxlen=REMEMBERED)
+
+    def remember(self, move: _Move) -> None:
+        """Learn from a step; one along which the cost does not bend upwards says nothing."""
+        if float(move.step @ move.turn) > 0:
+            self.moves.append(move)
+
+    def step(self, slope: Floats) -> Floats:
+        """Return what to take off the coefficients."""
+        rest, shares = slope.copy(), []
+        for move in reversed(self.moves):
+            shares.append(move.weight * float(move.step @ rest))
+            rest -= shares[-1] * move.turn
+        step = np.asarray(cho_solve(self.factor, rest, check_finite=False), dtype=np.float64)
+        for move, share in zip(self.moves, reversed(shares), strict=True):
+            step += (share - move.weight * float(move.turn @ step)) * move.step
+        return step
+
+
+def _factor(curvature: Floats, penalty: Floats) -> tuple[Floats, bool]:
+    """Cholesky factor of curvature and penalty; steadied more where single precision has made it indefinite."""
+    for steady in STEADY:
+        try:
+            factor, is_lower = cho_factor(curvature + np.diag(penalty + steady), check_finite=False)
+        except LinAlgError:
+            continue
+        return factor, is_lower
+    raise LinAlgError(f"Second derivatives of {len(penalty):,} columns are not finite, expected numbers.")
 
 
 def _descend(problem: _Problem, penalty: Floats, start: Floats, curvature: Floats) -> tuple[Floats, Floats]:
     """Newton steps that keep their second derivatives as long as these still lead down."""
     coefficients, fresh = start, False
     reached, log_odds = problem.cost(coefficients, penalty)
+    slope, steps = problem.slope(log_odds, coefficients, penalty), _Steps(curvature, penalty)
     for _ in range(MAX_STEPS):
-        step, promised = problem.step(log_odds, coefficients, penalty, curvature)
+        step = steps.step(slope)
+        promised = float(slope @ step) / 2.0
         if promised <= TOLERANCE * (1.0 + abs(reached)):
             break
-        size = 1.0
         cost, moved = problem.cost(coefficients - step, penalty)
-        while cost > reached and size > 1e-3:
-            size /= 2.0
-            cost, moved = problem.cost(coefficients - size * step, penalty)
+        for _ in range(MAX_HALVINGS):
+            if cost <= reached:
+                break
+            step = step / 2.0
+            cost, moved = problem.cost(coefficients - step, penalty)
         gained = reached - cost
         if gained > 0:
-            coefficients, reached, log_odds = coefficients - size * step, cost, moved
+            coefficients, reached, log_odds, before = coefficients - step, cost, moved, slope
+            slope = problem.slope(log_odds, coefficients, penalty)
+            steps.remember(_Move(-step, slope - before))
         elif fresh:
             break
         fresh = gained < GOOD_PROGRESS * promised
         if fresh:
             curvature = problem.curvature(log_odds)
+            steps = _Steps(curvature, penalty)
     return coefficients, curvature
 
 
