@@ -8,6 +8,7 @@ from pipeline.atomic_files import replace_text
 from pipeline.config import Config
 from pipeline.deployment import load_extract
 from pipeline.ledger import Ledger
+from pipeline.report_health import make_health_page
 from pipeline.report_pipeline import make_pipeline_page
 from pipeline.report_today import read_today
 
@@ -47,6 +48,8 @@ def write_report(
     tables = load_extract(config)
     today = read_today(config, ledger, tables)
     pages = {"index.html": make_pipeline_page(today, config.name, config.currency)}
+    say("settling past scores")
+    pages["health.html"] = make_health_page(config, ledger, tables, today)
     place.mkdir(parents=True, exist_ok=True)
     for name, text in pages.items():
         replace_text(place / name, text)

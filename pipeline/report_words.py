@@ -69,13 +69,26 @@ WORDS: Mapping[str, Pair] = {
     "base_loss": ("Base rate's log loss", "基准对数损失"),
     "calibration": ("What was said, and what happened", "预测与实际"),
     "grades_kept": ("What each grade came to", "各等级的实际结果"),
+    "not_ripe": (
+        "No label is ripe yet: the outcomes of these scores are not known. Come back when a horizon has passed.",
+        "标签尚未成熟：这些评分的结果还未知。请在预测期结束后再看。",
+    ),
+    "figures": ("All figures", "全部数字"),
+    "scores": ("Scores", "评分数"),
+    "calibration_note": (
+        "Tenths of all ripe scores: what was said across, what happened upwards, with 95 % intervals.",
+        "全部成熟评分的十等分：横轴为预测，纵轴为实际，附 95% 区间。",
+    ),
+    "drift_note": (
+        "Columns whose values lie farthest from those that the model was trained on: 0 alike, 1 nothing in common.",
+        "取值与训练时相差最大的字段：0 为相同，1 为毫无重叠。",
+    ),
     "drift": ("Who is scored now, against before", "现在的评分对象与以前相比"),
     "review": ("Findings of the review", "复盘结论"),
     "no_review": (
         "No review yet: run `leadsieve review --since DATE` once outcomes are there.",
         "尚无复盘：结果出来后运行 `leadsieve review --since 日期`。",
     ),
-    "moved_columns": ("Columns that moved most", "变化最大的字段"),
     "column": ("Column", "字段"),
     "distance": ("Distance", "距离"),
     "median_then": ("Median then", "当时中位数"),
@@ -85,7 +98,6 @@ WORDS: Mapping[str, Pair] = {
     "refused": ("Decisions that changed nothing", "未改变任何版本的决定"),
     "when": ("When", "时间"),
     "what": ("What", "内容"),
-    "unchanged_since": ("compared with the first run that is kept, of", "对比的是所保留的最早一次运行："),
     "lookup": ("Name or id of a customer", "客户名称或编号"),
     "matching": ("Matching customers", "匹配的客户"),
 }
