@@ -3,7 +3,6 @@
 from typing import Any
 
 import numpy as np
-import pandas as pd
 from numpy.typing import NDArray
 
 Floats = NDArray[np.float64]
@@ -73,17 +72,16 @@ def shares(values: Any) -> Floats:
     return np.asarray(numbers / whole) if whole > 0.0 else np.full(len(numbers), np.nan)
 
 
-def is_among_top(values: Any, share: float) -> NDArray[np.bool_]:
-    """Whether a number is among the highest `share` of the known ones; ties at the edge are, null is not.
+def top_edge(values: Any, share: float) -> float:
+    """Smallest number among the highest `share` of the known ones; infinite where none is known.
 
     Examples
     --------
-    >>> is_among_top([1.0, 5.0, np.nan, 4.0, 4.0, 2.0], 0.4).tolist()  # two of five, and the 4 that ties
-    [False, True, False, True, True, False]
+    >>> top_edge([1.0, 5.0, np.nan, 4.0, 4.0, 2.0], 0.4)  # two of five
+    4.0
 
     """
-    numbers = pd.to_numeric(pd.Series(values), errors="coerce").to_numpy(np.float64, na_value=np.nan)
+    numbers = np.asarray(values, dtype=np.float64)
     known = np.sort(numbers[~np.isnan(numbers)])[::-1]
     count = int(np.ceil(share * len(known) - ROUNDING))
-    edge = known[count - 1] if count else np.inf
-    return np.asarray(numbers >= edge)
+    return float(known[count - 1]) if count else np.inf

@@ -23,7 +23,8 @@ from pipeline.entity_rows import OWNERS
 from pipeline.target_tables import TargetTables
 from pipeline.tombstones import Tombstones
 
-_FEATURES = "features_"
+_OF_TARGET = ("features_", "card_")
+"""How the names of the frames of a run begin that are of one target."""
 
 
 def forget_in_runs(folder: Path, tombstones: Tombstones, tables: TargetTables) -> int:
@@ -39,19 +40,25 @@ def forget_in_runs(folder: Path, tombstones: Tombstones, tables: TargetTables) -
 def _forget_in_frame(path: Path, tombstones: Tombstones, tables: TargetTables) -> int:
     """Replace one frame unless nothing in it has to go."""
     names = pq.read_schema(path).names
-    if "entity_id" not in names:
+    key = next((name for name in ("entity_id", "customer_id") if name in names), None)
+    if key is None:
         return 0
-    keys = pq.read_table(path, columns=[name for name in ("entity_id", "target") if name in names])
-    ids = np.asarray(keys["entity_id"].to_pylist(), dtype=object)
-    targets = keys["target"].to_pylist() if "target" in names else [path.stem.removeprefix(_FEATURES)] * len(ids)
+    keys = pq.read_table(path, columns=[name for name in (key, "target") if name in names])
+    ids = np.asarray(keys[key].to_pylist(), dtype=object)
+    targets = keys["target"].to_pylist() if "target" in names else [_target_of(path)] * len(ids)
     gone = np.zeros(len(ids), dtype=bool)
     for target in set(targets):
         rows = np.asarray([one == target for one in targets], dtype=bool)
-        gone |= rows & _among(ids, tombstones, tables.of_target(target))
+        gone |= rows & _among(ids, tombstones, ("customers",) if key == "customer_id" else tables.of_target(target))
     if gone.any():
         kept = pq.read_table(path).filter(pa.array(~gone))
         replace_file(path, lambda partial: pq.write_table(kept, partial))
     return int(gone.sum())
+
+
+def _target_of(path: Path) -> str:
+    """Name of the target that a frame of a run is of."""
+    return next((path.stem.removeprefix(one) for one in _OF_TARGET if path.stem.startswith(one)), path.stem)
 
 
 def _among(ids: NDArray[np.object_], tombstones: Tombstones, tables: Iterable[str]) -> NDArray[np.bool_]:

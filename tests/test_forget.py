@@ -210,6 +210,22 @@ def test_what_is_of_others_stays(config: Config, ledger: Ledger) -> None:
     )
 
 
+def test_facts_and_parts_of_cards_go_with_the_entity_they_are_of(config: Config, ledger: Ledger) -> None:
+    run = config.folder / "runs" / "score-1"
+    for name, ids in (("conversion", ["ID-D1", "ID-D2", "ID-K4"]), ("churn", ["ID-K1", "ID-K2", "ID-K4"])):
+        parts = pd.DataFrame({"entity_id": ids, "points": 50.0, "next_question_en": ["MARKER", "b", "c"]})
+        parts.to_parquet(run / f"card_{name}.parquet", index=False)
+    facts = pd.DataFrame({"customer_id": ["ID-K1", "ID-K2", "ID-K4"], "abc_revenue": ["MARKER", "B", "C"]})
+    facts.to_parquet(run / "customers.parquet", index=False)
+    assert forget(config, ledger, "ID-K1").runs == 4 + 3  # its deal ID-D1 has a card, too
+    assert search(config.folder, *THEIRS) == []
+    assert pd.read_parquet(run / "customers.parquet")["customer_id"].tolist() == ["ID-K2", "ID-K4"]
+    forget(config, ledger, "ID-K4", "deals")  # a customer has the same id: the deal alone goes
+    assert pd.read_parquet(run / "card_conversion.parquet")["entity_id"].tolist() == ["ID-D2"]
+    assert pd.read_parquet(run / "card_churn.parquet")["entity_id"].tolist() == ["ID-K2", "ID-K4"]
+    assert pd.read_parquet(run / "customers.parquet")["customer_id"].tolist() == ["ID-K2", "ID-K4"]
+
+
 def test_forgotten_scores_are_counted_without_a_name(config: Config, ledger: Ledger) -> None:
     forget(config, ledger, "ID-K1")
     assert ledger.forgotten.counts("score-1") == [

@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from models.value_classes import abc_classes, is_among_top, shares
+from models.value_classes import abc_classes, shares, top_edge
 
 NULL = float("nan")
 
@@ -48,7 +48,9 @@ def test_shares_add_up_to_one_with_losses_in_them() -> None:
     assert np.isnan(shares([NULL, NULL])).all()
 
 
-def test_the_top_share_takes_ties_at_its_edge() -> None:
-    assert is_among_top([3, 3, 1, 2, NULL], 0.2).tolist() == [True, True, False, False, False]
-    assert is_among_top(["7", None, "x"], 1.0).tolist() == [True, False, False]  # what is no number is not known
-    assert is_among_top([NULL, NULL], 0.5).tolist() == [False, False]
+def test_the_edge_of_the_top_share_is_the_last_that_is_in_it() -> None:
+    assert top_edge([3, 3, 1, 2, NULL], 0.25) == 3  # one of four known
+    assert top_edge([3, 5, 1, 2], 0.5) == 3
+    assert top_edge([3, 5, 1], 0.5) == 3  # one and a half of three: two
+    assert top_edge([NULL, NULL], 0.5) == np.inf
+    assert top_edge([], 0.5) == np.inf
