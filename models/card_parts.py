@@ -93,7 +93,9 @@ def list_as_json(lists: Iterable[Sequence[str]]) -> list[str | None]:
     >>> list_as_json([["lawsuit"], []])
     ['["lawsuit"]', None]
     """
-    return [json.dumps(list(ids)) if ids else None for ids in lists]
+    tuples = [tuple(ids) for ids in lists]
+    texts = {ids: json.dumps(ids) if ids else None for ids in set(tuples)}
+    return [texts[ids] for ids in tuples]
 
 
 def _levels(group: Group, points: NDArray[np.float64]) -> NDArray[Any]:

@@ -46,11 +46,12 @@ def test_the_commands_are_those_of_the_nightly_job_and_of_its_preparation():
         "init", "demo", "simulate", "extract", "check", "train", "evaluate", "retrain", "promote", "rollback",
         "history", "score", "run", "explain", "report", "forget",
         "features list", "features describe", "features show",
+        "scorecard check", "scorecard score", "scorecard explain",
         "writeback plan", "writeback apply", "writeback undo", "writeback status",
     }  # fmt: skip
 
 
-@pytest.mark.parametrize("path", [*COMMANDS, (), ("features",), ("writeback",)], ids=" ".join)
+@pytest.mark.parametrize("path", [*COMMANDS, (), ("features",), ("scorecard",), ("writeback",)], ids=" ".join)
 def test_every_command_has_help(path: tuple[str, ...]):
     answer = run_cli(*path, "--help")
     assert (answer.code, answer.err) == (0, "")
