@@ -6,6 +6,7 @@ from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
+from scipy.sparse import csr_array
 
 from models.encoding import CodedRows
 from models.predict import MISSING, UNSEEN
@@ -38,11 +39,14 @@ class ColumnBasis:
             return np.asarray(self.table[column])
         missing = np.isnan(column)
         inside = np.clip(np.where(missing, self.knots[0], column), self.knots[0], self.knots[-1])
-        left = np.clip(np.searchsorted(self.knots, inside, side="right") - 1, 0, len(self.knots) - 2)
-        right_share = (inside - self.knots[left]) / (self.knots[left + 1] - self.knots[left])
-        basis = self.table[left] * (1.0 - right_share)[:, None] + self.table[left + 1] * right_share[:, None]
+        left = np.searchsorted(self.knots[1:-1], inside, side="right")
+        right_share = (inside - self.knots[left]) / np.diff(self.knots)[left]
+        shares = np.column_stack([1.0 - right_share, right_share]).ravel()
+        places, ends = np.column_stack([left, left + 1]).ravel(), np.arange(0, 2 * len(column) + 1, 2)
+        # Two places a row: as a sparse product this is several times faster than picking rows of the table twice.
+        basis = np.asarray(csr_array((shares, places, ends), shape=(len(column), len(self.table))) @ self.table)
         basis[missing] = self.table[MISSING]
-        return np.asarray(basis)
+        return basis
 
     def term(self, coefficients: Floats) -> dict[str, Any]:
         """Return the fitted curve as a bundle stores it."""
@@ -56,14 +60,14 @@ class ColumnBasis:
 def _number_basis(name: str, column: Floats, ramps: int) -> ColumnBasis | None:
     """Signed logarithm, `ramps` ramps of equal count and a missing indicator, all centred."""
     known = column[np.isfinite(column)]
-    knots = np.unique(np.quantile(known, KNOT_SHARES)) if len(known) else known
+    ordered = np.sort(known)
+    knots = np.unique(np.quantile(ordered, KNOT_SHARES)) if len(known) else known
     missing_share = 1.0 - len(known) / len(column)
     if len(knots) < 2 and not 0 < missing_share < 1:
         return None
     if len(knots) < 2:
         knots = np.array([knots[0], knots[0] + 1.0])
     nonzero = np.abs(known[known != 0])
-    ordered = np.sort(known)
     rank = (np.searchsorted(ordered, knots, "left") + np.searchsorted(ordered, knots, "right")) / (2.0 * len(known))
     edges = np.linspace(0.0, 1.0, ramps + 1)
     bases = [np.sign(knots) * np.log1p(np.abs(knots) / np.median(nonzero))] if len(nonzero) else []

@@ -2,8 +2,10 @@
 
 import numpy as np
 import pandas as pd
+import pytest
 from test_candidates import coded
 
+from models import screening
 from models.columns import dull_columns
 from models.encoding import CodedRows
 from models.logistic import COLUMNS, Logistic
@@ -60,6 +62,21 @@ def test_a_strong_column_that_says_what_another_says_leaves_room_for_a_weak_one(
     copies = {f"copy_{i}": rows.frame["zz_amount"] + i / 1e4 for i in range(5)}
     crowded = coded(TrainingSet(rows.frame.assign(**copies), rows.label))
     assert {"zz_grade", "zz_gap"} <= set(names(strongest_columns(crowded, 9)))
+
+
+def test_the_same_rows_are_ranked_once_and_rows_that_differ_in_a_label_or_a_value_anew(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    made, ranked = crowd(), []
+    rows = TrainingSet(made.frame, np.roll(made.label, 2))  # nobody has asked for these before
+    rank = screening.rank_columns
+    monkeypatch.setattr(screening, "rank_columns", lambda some: ranked.append(len(some)) or rank(some))
+    turned = TrainingSet(rows.frame, 1.0 - np.roll(rows.label, 1))
+    moved = TrainingSet(rows.frame.assign(noise_000=rows.frame["noise_000"].where(rows.label > 0, 9.0)), rows.label)
+    for asked in (rows, rows, turned, moved, rows):
+        first = names(strongest_columns(coded(asked), 12))
+        assert first == names(coded(asked).only(rank(coded(asked))[:12]))
+    assert len(ranked) == 3
 
 
 def test_few_columns_are_all_kept() -> None:
