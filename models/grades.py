@@ -122,6 +122,7 @@ def place_rows(
     previous: Places,
     margin: float,
     last: Sequence[float] | None = None,
+    floor: Places | None = None,
 ) -> tuple[Places, tuple[float, ...]]:
     """Place each row, and say where the cut-offs are.
 
@@ -131,7 +132,7 @@ def place_rows(
     Parameters
     ----------
     strength : array of float64
-        What rows are graded by; infinite for rows whose grade is given.
+        What rows are graded by; minus infinity is the lowest grade, whatever the margin.
     cut_offs : sequence of float or Wanted
         Of places 1, 2, ..., from the lowest up.
     previous : array of int64
@@ -140,6 +141,8 @@ def place_rows(
         In the scale of the strength, 0 or more.
     last : sequence of float, optional
         Where the cut-offs by count were in the run before.
+    floor : array of int64, optional
+        Place that each row is given at least; such rows take part in the counts.
 
     Returns
     -------
@@ -159,11 +162,13 @@ def place_rows(
     reached = np.zeros(len(strength), dtype=np.int64)
     for place in range(len(cut_offs), 0, -1):
         leaning = lean(strength, place, previous, margin)
+        if floor is not None:
+            leaning = np.where(floor >= place, np.inf, leaning)
         asked = cut_offs[place - 1]
         cut = cut_by_count(leaning, asked, last[place - 1] if last else None) if isinstance(asked, Wanted) else asked
         cut = min([cut, *found])
         found.append(cut)
-        reached = np.where(leaning >= cut, np.maximum(reached, place), reached)
+        reached = np.where((leaning >= cut) & (leaning > -np.inf), np.maximum(reached, place), reached)
     return reached, tuple(reversed(found))
 
 

@@ -14,34 +14,36 @@ class Grading(Section):
     """What gives the grade that drives action, where one grade ends and the next begins, and what keeps it steady."""
 
     by: Literal["points", "probability", "value"] = Field(
-        "points", description="points of the card, the model's probability, or probability x value; vetoes hold always"
+        default="points",
+        description="points of the card, the model's probability, or probability x value; vetoes hold always",
     )
     cut_offs: Literal["card", "fixed", "capacity", "profit"] | None = Field(
-        None, description="default: the card's for points, what the team can call (capacity) otherwise"
+        default=None, description="default: the card's for points, what the team can call (capacity) otherwise"
     )
     at_least: dict[str, float] = Field(
-        {},
+        default={},
         description="fixed: grade to its least points, probability or value; profit: to multiples of the cost of a "
         "contact (default 1 for the lowest grade but one, and twice as much for each better one)",
     )
     contacts_per_week: int | None = Field(
-        None, ge=1, description="capacity: of this target; default: capacity.contacts_per_week"
+        default=None, ge=1, description="capacity: of this target; default: capacity.contacts_per_week"
     )
-    weeks: float = Field(1, gt=0, description="capacity: the best grade holds the contacts of so many weeks")
+    weeks: float = Field(default=1, gt=0, description="capacity: the best grade holds the contacts of so many weeks")
     shares: dict[str, float] = Field(
-        {}, description="capacity: share of all rows in each further grade; default: what is left in equal parts"
+        default={},
+        description="capacity: share of all rows in each further grade; default: what is left in equal parts",
     )
-    value_feature: str | None = Field(None, description="value: the feature that says what an entity is worth")
-    value_target: str | None = Field(None, description="value: the target of kind value that predicts it")
-    value_constant: float | None = Field(None, gt=0, description="value: the same for everybody")
+    value_feature: str | None = Field(default=None, description="value: the feature that says what an entity is worth")
+    value_target: str | None = Field(default=None, description="value: the target of kind value that predicts it")
+    value_constant: float | None = Field(default=None, gt=0, description="value: the same for everybody")
     margin: float | None = Field(
-        None,
+        default=None,
         ge=0,
         description="how far beyond a cut-off an entity must be to lose the grade of the last run: in points (default "
         f"0), or in spreads of the log-odds or of the value's logarithm (default {STEADY})",
     )
     tolerance: float = Field(
-        0.1, ge=0, lt=1, description="capacity: share by which a count may fall short before a cut-off moves"
+        default=0.1, ge=0, lt=1, description="capacity: share by which a count may fall short before a cut-off moves"
     )
 
     @property

@@ -166,7 +166,7 @@ def _find_scores(
     """Scores of an entity for the primary horizon of one target as they were made, and the last ones for others."""
     found = ledger.entity_scores(entity_id, target)
     if found.empty:
-        raise _unknown(config, ledger, entity_id, target)
+        raise unknown_entity(config, ledger, entity_id, target)
     targets = found["target"].unique().tolist()
     if len(targets) > 1:
         raise ConfigError(f"'{entity_id}' has scores of {' and '.join(targets)}. Pass --target {targets[0]}.")
@@ -197,7 +197,7 @@ def _primary_horizon(config_text: str, target: str, otherwise: int) -> int:
         return otherwise
 
 
-def _unknown(config: Config, ledger: Ledger, entity_id: str, target: str | None) -> DataError:
+def unknown_entity(config: Config, ledger: Ledger, entity_id: str, target: str | None) -> DataError:
     """Say why an entity has no scores: forgotten, or which ids are near."""
     tombstones = load_tombstones(config.folder)
     tables = collect_target_tables(config, ()).of_target(target) if target else ("customers", "deals")

@@ -25,6 +25,8 @@ from sqlalchemy import (
 from features.errors import DataError
 from pipeline.database import answering, describe_place, make_engine, read_url, writing
 from pipeline.ledger_forgotten import ForgottenLedger
+from pipeline.ledger_grades import GradeLedger
+from pipeline.ledger_overrides import OverrideLedger
 from pipeline.ledger_writes import WriteLedger, now
 from pipeline.migrations import migrate
 from pipeline.score_columns import SCORE_COLUMNS, score_frame, score_rows
@@ -73,6 +75,8 @@ class Decision:
 class Ledger:
     """The ledger of one deployment; `writes` holds what was written to the CRM, `forgotten` removes entities.
 
+    `grades` has those of earlier runs, `overrides` those that people gave by hand.
+
     One job at a time writes to it (see `pipeline.lock`); reading needs no lock. Every method is one
     transaction, synced to disk before it returns.
     """
@@ -81,6 +85,8 @@ class Ledger:
         self._engine = engine
         self.writes = WriteLedger(engine)
         self.forgotten = ForgottenLedger(engine)
+        self.grades = GradeLedger(engine)
+        self.overrides = OverrideLedger(engine)
 
     def __enter__(self) -> "Ledger":
         return self

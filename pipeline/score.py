@@ -1,37 +1,34 @@
 """Score everybody who is eligible at the end of the data: model, scorecard, reasons."""
 
 import hashlib
-import json
 import shutil
-from collections.abc import Collection, Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import pandas as pd
 
-from features.build import FeatureFrame
 from features.errors import DataError
 from features.plan import feature_names
 from features.spine import build_scoring_spine
 from features.tables import CrmTables
 from features.targets import Target
-from models.predict import Bundle, load_bundle
-from models.reasons import write_reasons
-from models.scorecard import Scorecard
+from models.predict import Bundle
 from pipeline import __version__
 from pipeline.ages import note_on_ages
-from pipeline.cards import load_card
 from pipeline.config import Config
 from pipeline.contract import check_contract
+from pipeline.customer_facts import write_customer_facts
 from pipeline.deployment import features_of, load_catalog, load_extract, make_target
-from pipeline.errors import ConfigError
 from pipeline.forgotten_scores import without_forgotten
+from pipeline.grading import Graded, grade_scores
 from pipeline.horizon_scores import check_horizons, with_horizons
+from pipeline.judging import Judge, ask_card, ask_model, load_judge, store_inputs
 from pipeline.ledger import SCORE_COLUMNS, Ledger
-from pipeline.model_values import model_values
-from pipeline.registry import Champion, read_champion
+from pipeline.ledger_grades import RunBefore
+from pipeline.ledger_overrides import Override
+from pipeline.overrides import apply_overrides, day_of
 from pipeline.score_columns import TEXTS
 
 UNFILLED: Mapping[str, float] = dict.fromkeys(
@@ -55,19 +52,10 @@ class ScoreRun:
     notes: tuple[str, ...] = ()
 
 
-@dataclass(frozen=True)
-class _Judge:
-    """What a target is scored with: a model, a card, or both."""
-
-    champion: Champion | None
-    bundle: Bundle | None
-    card: Scorecard | None
-
-
 def score(config: Config, ledger: Ledger) -> ScoreRun:
     """Score all targets at the extract's `data_end`, and store the run.
 
-    The run is named after what went into it (tables, models, cards, config), so the same input
+    The run is named after what went into it (tables, models, cards, config, overrides), so the same input
     gives the same run: a second call reads it back. Its folder is renamed into place when complete.
     A target that has nobody to score at that moment adds no rows.
 
@@ -82,66 +70,63 @@ def score(config: Config, ledger: Ledger) -> ScoreRun:
     """
     tables = load_extract(config)
     known_features = feature_names(load_catalog(config), tables)
-    judges = {name: _load_judge(config, ledger, known_features, name) for name in config.targets}
-    run_id = _name_run(config, tables, judges)
+    judges = {name: load_judge(config, ledger, known_features, name) for name in config.targets}
+    in_force = ledger.overrides.in_force(day_of(config, tables.data_end))
+    run_id = _name_run(config, tables, judges, in_force)
     folder = config.folder / "runs" / run_id
     known = ledger.find_run(run_id)
     is_new = known is None or known.state != "done" or not (folder / "scores.parquet").is_file()
     if is_new:
+        before = ledger.grades.run_before(tables.data_end, known.details.get("follows") if known else None)
         details = {"data_end": tables.data_end.isoformat(), "tables": tables.sha256}
+        details |= {"follows": before.run_id} if before else {}
         ledger.start_run(run_id, "score", details, config.model_dump_json(indent=1))
-        notes: list[str] = []
         try:
-            scores = _compute(config, tables, judges, folder, notes)
+            done = _compute(config, ledger, tables, _Task(judges, before, in_force, folder))
         except Exception as error:
             ledger.finish_run(run_id, "failed", {"error": str(error)})
             raise
-        ledger.replace_scores(run_id, scores)
-        ledger.finish_run(run_id, "done", {"rows": len(scores), **({"notes": notes} if notes else {})})
-    done = ledger.find_run(run_id)
-    told = tuple(done.details.get("notes", ())) if done else ()
-    return ScoreRun(run_id, folder, ledger.scores(run_id), is_new, told)
+        ledger.replace_scores(run_id, done.scores)
+        told = {name: found for name, found in (("grading", done.states), ("notes", done.notes)) if found}
+        ledger.finish_run(run_id, "done", {"rows": len(done.scores), **told})
+    run = ledger.find_run(run_id)
+    notes = tuple(run.details.get("notes", ())) if run else ()
+    return ScoreRun(run_id, folder, ledger.scores(run_id), is_new, notes)
 
 
-def _compute(
-    config: Config, tables: CrmTables, judges: Mapping[str, _Judge], folder: Path, notes: list[str]
-) -> pd.DataFrame:
-    """Score all targets and store the frames in the run's folder, which appears when it is complete."""
-    part = _make_part(folder)
-    scored = _score_all(config, tables, judges, part, notes).assign(run_id=folder.name)
-    scores = scored[list(SCORE_COLUMNS)].astype(TEXTS)
+@dataclass(frozen=True)
+class _Task:
+    """What a run is made with, besides the tables: judges, the run before, overrides; and where it will lie."""
+
+    judges: Mapping[str, Judge]
+    before: RunBefore | None
+    in_force: Sequence[Override]
+    folder: Path
+
+
+def _compute(config: Config, ledger: Ledger, tables: CrmTables, task: _Task) -> Graded:
+    """Score and grade all targets and store the frames in the run's folder, which appears when it is complete."""
+    part, notes = _make_part(task.folder), list[str]()
+    cards = {name: judge.card for name, judge in task.judges.items()}
+    scored = _score_all(config, tables, task.judges, part, notes).assign(run_id=task.folder.name)
+    graded = grade_scores(config, ledger, scored, cards, task.before, part)
+    shown, left_out = apply_overrides(config, graded.scores, task.in_force, cards)
+    scores = shown[list(SCORE_COLUMNS)].astype(TEXTS)
     scores.to_parquet(part / "scores.parquet", index=False)
+    notes += [*graded.notes, *left_out, *write_customer_facts(config, tables, part)]
     (part / "config.json").write_text(config.model_dump_json(indent=1), encoding="utf-8")
-    shutil.rmtree(folder, ignore_errors=True)
-    part.rename(folder)
-    return scores
+    shutil.rmtree(task.folder, ignore_errors=True)
+    part.rename(task.folder)
+    return Graded(scores, graded.states, tuple(notes))
 
 
-def _load_judge(config: Config, ledger: Ledger, known_features: Collection[str], name: str) -> _Judge:
-    """Load and check the model and the card of a target, before anything is computed.
-
-    There is no model when training found no signal and the card grades alone.
-    """
-    card = load_card(config, name, known_features)
-    champion = read_champion(config, name)
-    if champion is not None:
-        return _Judge(champion, load_bundle(champion.folder, champion.bundle_sha256), card)
-    if not any(one.outcome == "no_signal" for one in ledger.decisions(name)):
-        raise ConfigError(f"Target '{name}' has no champion model. Run `leadsieve train` first.")
-    if card is None:
-        raise ConfigError(
-            f"Target '{name}' has neither a model, as training found no signal, nor a scorecard. "
-            f"Set targets.{name}.scorecard, or train again on a longer history."
-        )
-    return _Judge(None, None, card)
-
-
-def _name_run(config: Config, tables: CrmTables, judges: Mapping[str, _Judge]) -> str:
+def _name_run(config: Config, tables: CrmTables, judges: Mapping[str, Judge], in_force: Sequence[Override]) -> str:
     parts = [__version__, tables.sha256, config.model_dump_json()]
     for judge in judges.values():
         parts.append(judge.champion.bundle_sha256 if judge.champion else "no model")
         parts.append(judge.card.model_dump_json() if judge.card else "no card")
     parts += [hashlib.sha256(path.read_bytes()).hexdigest() for path in config.feature_modules]
+    parts += [one.override_id for one in in_force]
     return f"score-{tables.data_end:%Y%m%d}-{hashlib.sha256('|'.join(parts).encode()).hexdigest()[:12]}"
 
 
@@ -155,7 +140,7 @@ def _make_part(folder: Path) -> Path:
 
 
 def _score_all(
-    config: Config, tables: CrmTables, judges: Mapping[str, _Judge], folder: Path, notes: list[str]
+    config: Config, tables: CrmTables, judges: Mapping[str, Judge], folder: Path, notes: list[str]
 ) -> pd.DataFrame:
     """Score frames of all targets, one below the other, and add notes; DataError if nobody is eligible for any."""
     scored = []
@@ -167,10 +152,11 @@ def _score_all(
             if judge.bundle is not None:
                 notes += _notes(config, tables, target, judge.bundle, spine)
                 check_contract(name, judge.bundle, built, tables.currency, config.targets[name].max_unseen_share)
-            stored = _store(folder, name, built.frame, judge.card)
+            stored = store_inputs(folder, name, built.frame, judge.card)
             rows = built.frame[["entity_id", "as_of"]].assign(target=name, horizon_days=target.horizon_days)
-            model = _ask_model(judge, built, stored if config.engine == "spark" else None)
-            primary = rows.assign(**UNFILLED).assign(**model, **_ask_card(judge.card, built.frame))
+            model = ask_model(judge, built, stored if config.engine == "spark" else None)
+            card = ask_card(judge.card, built.frame, folder / f"card_{name}.parquet")
+            primary = rows.assign(**UNFILLED).assign(**model, **card)
             scored += with_horizons(config.targets[name], judge.bundle, built.frame, primary)
     if not scored:
         raise DataError(
@@ -188,52 +174,3 @@ def _notes(config: Config, tables: CrmTables, target: Target, bundle: Bundle, sp
         note_on_ages(tables, spine, target, trained),
     )
     return [sentence for sentence in said if sentence]
-
-
-def _store(folder: Path, name: str, frame: pd.DataFrame, card: Scorecard | None) -> Path:
-    """Store what the scores of a target rest on, besides the bundle; return the place of the features."""
-    if card is not None:
-        (folder / f"card_{name}.json").write_text(card.model_dump_json(by_alias=True, exclude_unset=True), "utf-8")
-    place = folder / f"features_{name}.parquet"
-    frame.to_parquet(place, index=False)
-    return place
-
-
-def _ask_model(judge: _Judge, built: FeatureFrame, stored: Path | None = None) -> dict[str, Any]:
-    """Probability, log-odds and reasons by the champion, on Spark if the features are stored; null without one."""
-    if judge.champion is None or judge.bundle is None:
-        nothing = {"probability": np.nan, "log_odds": np.nan, "model_version": None, "bundle_sha256": None}
-        return {**nothing, "reasons": "[]"}
-    if stored is not None:
-        from pipeline.spark_scoring import score_on_spark
-
-        scored = score_on_spark(stored, built.frame, judge.champion.folder, judge.champion.bundle_sha256)
-        log_odds, contributions = scored.log_odds, scored.contributions
-    else:
-        log_odds, _, contributions = judge.bundle.explain(built.frame)
-    infos = {**judge.bundle.reason_words, **{info.name: info for info in built.infos}}
-    reasons = write_reasons(built.frame, contributions, log_odds, judge.bundle.reason_names, infos)
-    return {
-        **model_values(judge.bundle, built.frame, log_odds),
-        "model_version": str(judge.champion.version),
-        "bundle_sha256": judge.champion.bundle_sha256,
-        "reasons": reasons,
-    }
-
-
-def _ask_card(card: Scorecard | None, frame: pd.DataFrame) -> dict[str, Any]:
-    """Points, grade and coverage by the card; null without one."""
-    if card is None:
-        nothing = dict.fromkeys(("grade", "card_grade", "graded_by", "vetoes", "flags", "card", "card_version"))
-        return {"points": np.nan, "coverage": np.nan, **nothing}
-    points = card.score(frame)
-    answers = {name: points[name].to_numpy() for name in ("points", "grade", "coverage")}
-    lists = {name: _to_texts(points.get(name, pd.Series(dtype=object))) for name in ("vetoes", "flags")}
-    judged = {"card_grade": answers["grade"], "graded_by": "points", "card": card.id, "card_version": str(card.version)}
-    return {**answers, **lists, **judged}
-
-
-def _to_texts(lists: "pd.Series[Any]") -> Any:
-    """JSON text of each list of ids, null where it is empty; null for all where there are no lists."""
-    texts = [json.dumps(one) if one else None for one in lists]
-    return np.array(texts, dtype=object) if texts else None

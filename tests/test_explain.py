@@ -221,7 +221,7 @@ def test_another_model_of_the_same_tables_is_model_and_calibration_alone(world: 
     champion = read_champion(world.config, "churn")
     assert champion is not None
     shifted = shift_bundle(champion.folder, world.state / "bundles", 0.5)
-    with patch("pipeline.score.read_champion", return_value=Champion(2, shifted.name, shifted)):
+    with patch("pipeline.judging.read_champion", return_value=Champion(2, shifted.name, shifted)):
         assert world.run("score", "--json").document["is_new"] is True
     document = world.run("explain", customer, "--json").document
     assert (document["model_version"], document["change"]["previous"]["model_version"]) == ("2", "1")

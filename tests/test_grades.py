@@ -69,13 +69,19 @@ def test_a_count_may_fall_short_before_the_cut_off_moves_and_never_goes_beyond()
 
 
 def test_given_grades_take_part_in_the_count_and_are_not_moved_by_it() -> None:
-    strength = np.array([np.inf, 5.0, 9.0, -np.inf, 7.0])  # lifted, three by strength, one vetoed
-    places, cuts = place_rows(strength, [Wanted(2, 2)], np.full(5, NOWHERE), 0.0)
-    assert (places.tolist(), cuts) == ([1, 0, 1, 0, 0], (8.0,))
-    nobody, _ = place_rows(strength, [Wanted(0, 0)], np.full(5, NOWHERE), 0.0)
+    strength = np.array([3.0, 5.0, 9.0, -np.inf, 7.0])  # the first is lifted, the fourth vetoed
+    floor, new = np.array([1, 0, 0, 0, 0]), np.full(5, NOWHERE)
+    places, cuts = place_rows(strength, [Wanted(2, 2)], new, 0.0, floor=floor)
+    assert (places.tolist(), cuts) == ([1, 0, 1, 0, 0], (8.0,))  # one of the two calls is for who is lifted
+    nobody, _ = place_rows(strength, [Wanted(0, 0)], new, 0.0, floor=floor)
     assert nobody.tolist() == [1, 0, 0, 0, 0]
-    everybody, _ = place_rows(strength, [Wanted(5, 5)], np.full(5, NOWHERE), 0.0)
+    everybody, _ = place_rows(strength, [Wanted(5, 5)], new, 0.0, floor=floor)
     assert everybody.tolist() == [1, 1, 1, 0, 1]  # a veto is a veto
+
+
+def test_a_floor_lifts_to_its_grade_and_no_further() -> None:
+    strength, floor = np.array([10.0, 50.0, 80.0]), np.array([1, 1, 1])
+    assert place_rows(strength, FIXED, np.full(3, NOWHERE), 5.0, floor=floor)[0].tolist() == [1, 1, 2]
 
 
 def test_a_lower_cut_off_never_stands_above_a_higher_one() -> None:

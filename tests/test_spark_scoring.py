@@ -24,8 +24,8 @@ from pipeline.adapters.memory import MemorySource
 from pipeline.contract import check_contract
 from pipeline.deployment import load_extract
 from pipeline.extract import extract
+from pipeline.judging import Judge, ask_model
 from pipeline.registry import Champion
-from pipeline.score import _ask_model, _Judge
 from pipeline.spark_scoring import make_scorer, pack, score_on_spark, score_rows
 
 KEYS = pd.DataFrame(
@@ -87,9 +87,9 @@ def test_every_partition_is_scored_and_an_empty_one_adds_no_rows(
 def test_what_a_score_says_does_not_depend_on_where_it_was_made(
     stored: Path, champion: Champion, bundle: Bundle
 ) -> None:
-    judge = _Judge(champion, bundle, None)
+    judge = Judge(champion, bundle, None)
     built: Any = SimpleNamespace(frame=pd.concat([KEYS, FRAME], axis=1), infos=())
-    here, there = _ask_model(judge, built), _ask_model(judge, built, stored)
+    here, there = ask_model(judge, built), ask_model(judge, built, stored)
     assert here.keys() == there.keys()
     for name, values in here.items():
         np.testing.assert_array_equal(np.asarray(there[name]), np.asarray(values), err_msg=name)
