@@ -17,6 +17,7 @@ from models.encoding import CodedRows, code_rows, make_contract
 from models.input_facts import describe_input
 from models.intervals import Interval, check_honesty, fit_interval, horizon_blocks, move_interval
 from models.metrics import log_losses, measure
+from models.points import card_notes
 from models.predict import Bundle, calibrate, to_probability
 from models.selection import select
 from models.split import Folds, make_folds, weeks_of
@@ -27,10 +28,14 @@ from models.tuning import Trial, joined_rows
 
 @dataclass(frozen=True)
 class RecipeSettings:
-    """What a user may set; everything else is decided by the data."""
+    """What a user may set; everything else is decided by the data.
+
+    `serves` is for how many days (rows of an order) a model will be in force, None if nobody knows.
+    """
 
     seed: int = 0
     resamples: int = 200
+    serves: int | None = None
 
 
 @dataclass(frozen=True)
@@ -236,7 +241,7 @@ def evaluate(train: TrainingSet, test: TrainingSet, settings: RecipeSettings = R
     started = time.monotonic()
     check_learnable(train)
     check_learnable(test, "test rows")
-    folds = make_folds(train, settings.seed)
+    folds = make_folds(train, settings.seed, settings.serves)
     rows = code_rows(train, make_contract(train.frame))
     labels = [rows.label[fold.valid] for fold in folds.folds]
     trials, left_out = try_columns(rows, folds, labels)
@@ -252,7 +257,7 @@ def evaluate(train: TrainingSet, test: TrainingSet, settings: RecipeSettings = R
         test_probability=probability,
         evaluated_on=test.describe(),
         folds=f"{len(folds.folds)} {folds.kind}",
-        notes=(*folds.notes, *refused, *_drift_notes(fitted.choice), *_notes(train, test)),
+        notes=(*folds.notes, *refused, *card_notes(rows), *_drift_notes(fitted.choice), *_notes(train, test)),
         seconds=time.monotonic() - started,
         honesty=_check_intervals(fitted, test),
     )

@@ -19,6 +19,8 @@ TIME_BLOCKS = 12
 TRAIN_SHARES = (0.25, 0.15)
 MIN_OF_EACH_CLASS = 5
 TEST_ROWS, TEST_OF_EACH_CLASS = 200, 20
+SERVED_FOLDS = 6
+"""Stretches as long as a model serves that candidates are compared on."""
 MAX_FOLD_ROWS = 20_000
 """Rows a fold is fitted on, and rows it predicts, at most: comparing needs no more."""
 EAST_OF_UTC = np.timedelta64(14, "h")
@@ -193,6 +195,28 @@ def _time_folds(rows: TrainingSet) -> list[Fold]:
     return folds
 
 
+def _served_folds(rows: TrainingSet, serves: int) -> list[Fold]:
+    """Folds of `serves` days (rows) back from the newest row, twice as long while they hold too little.
+
+    What holds for a young model may not hold for an old one, and one that is soon replaced is never old.
+    """
+    time = _clock(rows)[0]
+    unit = np.timedelta64(1, "D") if time.dtype.kind == "M" else 1
+    length = serves
+    while True:
+        age = np.asarray((time.max() - time) // (length * unit), dtype=np.int64)
+        stretch = age.max() - age
+        usable = _usable_blocks(rows, stretch, TRAIN_SHARES[0])[-SERVED_FOLDS:]
+        if len(usable) < 3:
+            return []
+        inside = np.isin(stretch, usable)
+        enough = _both_classes(rows.label[inside], TEST_OF_EACH_CLASS * len(usable))
+        if enough and inside.sum() >= TEST_ROWS * len(usable):
+            valid = [stretch == one for one in usable]
+            return [Fold(np.flatnonzero(_before(rows, one)), np.flatnonzero(one)) for one in valid]
+        length *= 2
+
+
 def _apart(rows: TrainingSet, folds: list[Fold]) -> tuple[int, ...]:
     """Thin folds out, from the newest back, until their labels' horizons do not overlap."""
     time, gap = _clock(rows)
@@ -257,19 +281,19 @@ def weeks_of(rows: TrainingSet, folds: Folds, at: Positions) -> NDArray[np.int64
     return np.asarray(week - week.min(), dtype=np.int64)
 
 
-def make_folds(rows: TrainingSet, seed: int = 0) -> Folds:
+def make_folds(rows: TrainingSet, seed: int = 0, serves: int | None = None) -> Folds:
     """Cut training rows into folds that predict what comes later.
 
     With three or more distinct times: rolling origin, each fold fitted on the rows with
     time + horizon <= its begin. Where the gap leaves fewer than two such folds, and with fewer
     times, folds are grouped: by the group column, or by identical rows. Large folds are thinned out
-    by whole groups.
+    by whole groups. With `serves`, the days (rows) a model will be in force, see `_served_folds`.
     """
     distinct = 0 if rows.time is None else len(np.unique(rows.time))
     if distinct < 3:
         note = () if rows.time is None else (f"{distinct} distinct times: candidates were compared on grouped folds.",)
         return Folds("grouped", _thin_folds(rows, _grouped_folds(rows, seed), seed), note)
-    folds = _time_folds(rows)
+    folds = (serves and _served_folds(rows, serves)) or _time_folds(rows)
     gap = f"A gap of {rows.horizon} (the horizon) leaves {len(folds)} usable time folds of the training rows"
     if len(folds) < 2:
         why = f"{gap}: candidates were compared on grouped folds, which do not show change over time."

@@ -114,7 +114,7 @@ def challenge(config: Config, tables: CrmTables, name: str, trial: Trial) -> Cha
     """Let the recipe choose and fit a challenger, and the gate judge it."""
     test, seed, section = trial.test, config.seed, config.retrain
     cuts = {} if trial.live is None else _cut(config, tables, name, test)
-    evaluation = evaluate(trial.train, test, RecipeSettings(seed=seed))
+    evaluation = evaluate(trial.train, test, RecipeSettings(seed=seed, serves=section.every_days))
     own = evaluation.test_probability
     opponents = {} if trial.live is None else {CHAMPION: trial.live}
     opponents |= _simple_opponents(evaluation, trial)

@@ -80,7 +80,7 @@ def policies_around(configured: Policy, other_window: int | None = None) -> tupl
 
 
 def _chosen_anew(settings: RecipeSettings) -> Fit:
-    """Let the whole recipe choose at every training, as `retrain` does."""
+    """Let the whole recipe choose at every training, as `retrain` does, for as long as the configured policy lasts."""
 
     def fit(rows: TrainingSet) -> Scorer | None:
         evaluation = evaluate(*split_test(rows), settings)
@@ -138,7 +138,8 @@ def replay_rows(
         If the history is too short.
 
     """
-    settings, name = RecipeSettings(seed=seed, resamples=0), str(rows.manifest.get("target", "flat frame"))
+    settings = RecipeSettings(seed=seed, resamples=0, serves=configured.every)
+    name = str(rows.manifest.get("target", "flat frame"))
     start = default_start(rows, settle) if start is None else start
     fit: Fit | None = _chosen_anew(settings)
     compared = "At every training the recipe chooses anew on the rows of that training."

@@ -134,6 +134,26 @@ def test_two_time_folds_are_used_and_noted() -> None:
     assert found.notes == ("A gap of 90 (the horizon) leaves 2 usable time folds of the training rows.",)
 
 
+def stretches(rows: TrainingSet, serves: int) -> list[tuple[int, int]]:
+    time = np.asarray(rows.time)
+    return [(int(time[one.valid].min()), int(time[one.valid].max())) for one in make_folds(rows, serves=serves).folds]
+
+
+def test_folds_are_as_long_as_a_model_serves_where_that_is_known() -> None:
+    order = rows_at(list(range(4_000)))
+    assert stretches(order, 500) == [(start, start + 499) for start in (1_000, 1_500, 2_000, 2_500, 3_000, 3_500)]
+
+
+def test_stretches_that_hold_too_few_rows_are_twice_as_long() -> None:
+    # 50 and 100 rows are below 200; of 200 rows each, the newest six are left
+    assert stretches(rows_at(list(range(4_000))), 50) == [(start, start + 199) for start in range(2_800, 4_000, 200)]
+
+
+def test_a_history_too_short_for_three_stretches_is_cut_as_ever() -> None:
+    rows = rows_at(months(9), horizon=90)
+    assert begins(rows, make_folds(rows, serves=30)) == begins(rows, make_folds(rows))
+
+
 def test_grouped_folds_keep_a_customer_on_one_side() -> None:
     rows = rows_at(months(1, rows=60), group=[f"C{at // 3}" for at in range(60)])
     group = np.asarray(rows.group)
