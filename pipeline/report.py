@@ -8,8 +8,10 @@ from pipeline.atomic_files import replace_text
 from pipeline.config import Config
 from pipeline.deployment import load_extract
 from pipeline.ledger import Ledger
+from pipeline.report_customers import make_customers_page
 from pipeline.report_health import make_health_page
 from pipeline.report_pipeline import make_pipeline_page
+from pipeline.report_quality import read_monthly_scores
 from pipeline.report_today import read_today
 
 
@@ -48,8 +50,11 @@ def write_report(
     tables = load_extract(config)
     today = read_today(config, ledger, tables)
     pages = {"index.html": make_pipeline_page(today, config.name, config.currency)}
+    say("putting the customer files together")
+    monthly = read_monthly_scores(config, ledger)
+    pages["customers.html"] = make_customers_page(config, tables, today, monthly)
     say("settling past scores")
-    pages["health.html"] = make_health_page(config, ledger, tables, today)
+    pages["health.html"] = make_health_page(config, ledger, tables, today, monthly)
     place.mkdir(parents=True, exist_ok=True)
     for name, text in pages.items():
         replace_text(place / name, text)

@@ -26,6 +26,28 @@ def read_deals(tables: CrmTables) -> pd.DataFrame:
     return _newest(tables, "deals", "deal_id", DEAL_COLUMNS, DEAL_COLUMNS)
 
 
+_CLOCKS = ("known_at", "known_until", "deleted_at", "currency", "name", "merged_into", "merged_at")
+
+
+def read_profiles(tables: CrmTables) -> pd.DataFrame:
+    """Read what is known of each customer that is still there, without sensitive columns, in the order of their ids."""
+    if "customers" not in tables.tables:
+        return pd.DataFrame(index=pd.Index([], name="customer_id", dtype="str"))
+    stored = tables.tables["customers"]
+    hidden = {*stored.sensitive, *_CLOCKS, "customer_id"}
+    shown = [name for name in stored.columns if name not in hidden and not name.endswith("_known_at")]
+    place = str(tables.path("customers")).replace("'", "''")
+    now = "WHERE known_until IS NULL" if "known_until" in stored.columns else ""
+    kinds = {one: "DOUBLE" if stored.columns[one] in ("money", "number", "integer") else "VARCHAR" for one in shown}
+    columns = "".join(f', CAST("{one}" AS {kind}) AS "{one}"' for one, kind in kinds.items())
+    with duckdb.connect() as connection:
+        frame = connection.execute(
+            f"SELECT customer_id{columns} FROM read_parquet('{place}') {now} "
+            "QUALIFY row_number() OVER (PARTITION BY customer_id ORDER BY known_at DESC) = 1 ORDER BY customer_id"
+        ).df()
+    return frame.set_index("customer_id")
+
+
 def _newest(tables: CrmTables, name: str, key: str, shown: Sequence[str], columns: Sequence[str]) -> pd.DataFrame:
     """One row per entity, indexed by its id; a sensitive column other than the name stays where it is."""
     if name not in tables.tables:

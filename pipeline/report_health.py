@@ -5,13 +5,14 @@ from collections.abc import Mapping, Sequence
 from itertools import groupby
 from typing import Any
 
+import pandas as pd
+
 from features.tables import CrmTables
 from pipeline.config import Config
 from pipeline.errors import CrmError
 from pipeline.ledger import Ledger
 from pipeline.model_history import History, make_history
 from pipeline.report_page import make_report_page
-from pipeline.report_payload import safe_json
 from pipeline.report_pipeline import show_day
 from pipeline.report_quality import Month, MovedColumn, Quality, Share, read_drift, read_quality
 from pipeline.report_today import Judged, Today
@@ -23,9 +24,9 @@ SHOWN_MONTHS = 6
 REVIEW = "review/latest.json"
 
 
-def make_health_page(config: Config, ledger: Ledger, tables: CrmTables, today: Today) -> str:
-    """Return the page."""
-    qualities = {one.target: one for one in read_quality(config, ledger, tables)}
+def make_health_page(config: Config, ledger: Ledger, tables: CrmTables, today: Today, monthly: pd.DataFrame) -> str:
+    """Return the page; `monthly` comes from `read_monthly_scores`."""
+    qualities = {one.target: one for one in read_quality(config, tables, monthly)}
     targets = []
     for one in today.targets:
         quality = qualities[one.name]
@@ -43,7 +44,6 @@ def make_health_page(config: Config, ledger: Ledger, tables: CrmTables, today: T
         run_id=today.run.run_id,
         targets=targets,
         review=_review(config),
-        meta=safe_json({}),
     )
 
 

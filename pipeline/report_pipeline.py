@@ -211,7 +211,7 @@ def _reasons(rows: pd.DataFrame) -> dict[str, Any]:
     """Reasons of each row (place of the words, what it adds) and its next question, with the words once."""
     words = Texts()
     return {
-        "why": [[[words.place((en, zh)), round(adds, 3)] for en, zh, adds in some] for some in rows["reasons"]],
+        "why": [[[words.place((en, zh)), round(adds, 3)] for en, zh, adds, _ in some] for some in rows["reasons"]],
         "ask": [None if one is None else words.place(one) for one in rows["question"]],
         "words": words.to_json(),
     }

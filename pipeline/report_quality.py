@@ -85,17 +85,16 @@ class Quality:
         return sum(one.ripe for one in self.months)
 
 
-def read_quality(config: Config, ledger: Ledger, tables: CrmTables) -> tuple[Quality, ...]:
-    """Settle the first scoring run of each month, for every target.
+def read_quality(config: Config, tables: CrmTables, monthly: pd.DataFrame) -> tuple[Quality, ...]:
+    """Settle the scores of `read_monthly_scores`, for every target."""
+    return tuple(_settle(config, tables, name, monthly) for name in config.targets)
+
+
+def read_monthly_scores(config: Config, ledger: Ledger) -> pd.DataFrame:
+    """Scores of the first run of each of the newest months: `COLUMNS` and month.
 
     A run whose folder is gone (see retention) is read from the ledger. An entity that was forgotten is in neither.
     """
-    scores = _first_of_months(config, ledger)
-    return tuple(_settle(config, tables, name, scores) for name in config.targets)
-
-
-def _first_of_months(config: Config, ledger: Ledger) -> pd.DataFrame:
-    """Scores of the first run of each of the newest months, with the month."""
     first: dict[str, Any] = {}
     for run in scored_runs(ledger):
         first.setdefault(str(run.details["data_end"])[:7], run)

@@ -37,6 +37,7 @@ class Judged:
     vetoes: Names
     model_version: str | None
     card: str | None
+    card_document: Mapping[str, Any]
 
 
 @dataclass(frozen=True)
@@ -44,10 +45,11 @@ class Today:
     """The newest scores of the primary horizons.
 
     `rows` has one row per target and entity: target, kind, entity_id, customer_id, name, owner, region, grade,
-    probability, points, coverage, amount (what it is worth), stake (what is expected, or at risk), gap,
-    before_grade, before_probability, is_new, reasons, flags, vetoes, question (en, zh or None). `gap` is the
-    percentile by the model less that by the card, null where there is but one. `gone` are those that were
-    scored in `previous` and are not now: target, entity_id, name, grade, probability, outcome.
+    probability, points, coverage, amount (what it is worth), stake (what is expected, or at risk), gap, is_new,
+    reasons (en, zh, what it adds, feature), flags, vetoes, question (en, zh or None), and before_grade, before_probability,
+    before_points, before_reasons as the ledger has them. `gap` is the percentile by the model less that by the
+    card, null where there is but one. `gone` are those that were scored in `previous` and are not now: target,
+    entity_id, name, grade, probability, outcome.
     """
 
     run: Run
@@ -110,6 +112,7 @@ def _judged(config: Config, folder: Path, name: str, scores: pd.DataFrame) -> Ju
         vetoes=_names(card.get("vetoes", ())),
         model_version=None if version.empty else str(version.iloc[0]),
         card=f"{card['id']} {card['version']}" if card else None,
+        card_document=card,
     )
 
 
@@ -186,18 +189,18 @@ def _with_words(part: pd.DataFrame, target: Judged, folder: Path) -> pd.DataFram
         words = zip(known["next_question_en"], known["next_question_zh"], strict=True)
         questions = dict(zip(known["entity_id"], words, strict=True))
     return part.assign(
-        reasons=[_reasons(text) for text in part["reasons"]],
+        reasons=[strongest_reasons(text) for text in part["reasons"]],
         flags=_lists(part, "flags"),
         vetoes=_lists(part, "vetoes"),
         question=[questions.get(one) for one in part["entity_id"]],
     )
 
 
-def _reasons(text: str) -> list[tuple[str, str, float]]:
-    """The strongest reasons: English, Chinese, and what each adds; without the remainder."""
+def strongest_reasons(text: str) -> list[tuple[str, str, float, str]]:
+    """The strongest reasons: English, Chinese, what each adds, and its feature; without the remainder."""
     found = [one for one in json.loads(text) if one["feature"] != EVERYTHING_ELSE]
     found.sort(key=lambda one: -abs(one["contribution"]))
-    return [(one["en"], one["zh"], one["contribution"]) for one in found[:SHOWN_REASONS]]
+    return [(one["en"], one["zh"], one["contribution"], one["feature"]) for one in found[:SHOWN_REASONS]]
 
 
 def _lists(part: pd.DataFrame, name: str) -> list[list[str]]:
@@ -215,13 +218,13 @@ def _gap(mine: pd.DataFrame, kind: str) -> np.ndarray:
 
 
 def _with_before(rows: pd.DataFrame, before: pd.DataFrame | None) -> pd.DataFrame:
-    """Add grade and likelihood of the run before, and whether it had none for this entity."""
+    """Add what the run before said, and whether it had nothing for this entity."""
     if before is None:
-        return rows.assign(before_grade=None, before_probability=np.nan, is_new=False)
+        nothing = {"before_grade": None, "before_probability": np.nan, "before_points": np.nan, "before_reasons": None}
+        return rows.assign(**nothing, is_new=False)
     keys = ["target", "entity_id"]
-    known = before[[*keys, "grade", "probability"]].rename(
-        columns={"grade": "before_grade", "probability": "before_probability"}
-    )
+    kept = ("grade", "probability", "points", "reasons")
+    known = before[[*keys, *kept]].rename(columns={name: f"before_{name}" for name in kept})
     joined = rows.merge(known.assign(was=True), on=keys, how="left")
     return joined.assign(is_new=joined["was"].isna()).drop(columns="was")
 

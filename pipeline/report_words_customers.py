@@ -1,0 +1,91 @@
+"""What the page of customer files says, in English and Chinese."""
+
+from collections.abc import Mapping
+
+from pipeline.report_words import Pair
+
+FACTS: Mapping[str, tuple[str, str, str]] = {
+    "industry": ("Industry", "行业", ""),
+    "region": ("Region", "地区", ""),
+    "employees": ("Employees", "员工数", "count"),
+    "annual_revenue": ("Annual revenue", "年营收", "money"),
+    "founded_on": ("Founded", "成立日期", "day"),
+    "created_at": ("Customer since", "建档日期", "day"),
+    "parent_id": ("Parent company", "母公司", "customer"),
+    "owner_id": ("Owner", "负责人", ""),
+    "source": ("Source", "来源", ""),
+    "credit_grade": ("Credit grade", "信用等级", ""),
+    "revenue_365d": ("Revenue in 365 days", "近 365 天收入", "money"),
+    "profit_365d": ("Profit in 365 days", "近 365 天利润", "money"),
+    "profit_share": ("Share of all profit", "利润贡献占比", "share"),
+    "lifetime_value": ("Lifetime value", "客户终身价值", "money"),
+    "lifetime_margin": ("Lifetime margin", "终身毛利", "money"),
+    "abc_revenue": ("ABC by revenue", "ABC（收入）", ""),
+    "abc_profit": ("ABC by profit", "ABC（利润）", ""),
+    "abc_value": ("ABC by expected value", "ABC（预期价值）", ""),
+    "buying_potential": ("Buying potential", "购买潜力", "word"),
+    "profit_class": ("Profit contribution", "利润贡献", "word"),
+    "strategic": ("Strategic value", "战略价值", "word"),
+    "revenue": ("Revenue so far", "累计收入", "money"),
+    "orders_count": ("Orders so far", "累计订单数", "count"),
+    "orders_count_365d": ("Orders in 365 days", "近 365 天订单数", "count"),
+    "first_order_at": ("First order", "首次下单", "day"),
+    "last_order_at": ("Last order", "最近下单", "day"),
+    "rhythm_days": ("Usual days between orders", "通常下单间隔（天）", "count"),
+    "absent_days": ("Counts as absent after days", "视为流失的天数", "count"),
+    "invoices_count": ("Invoices", "发票数", "count"),
+    "invoices_on_time_share": ("Paid on time", "按时付款率", "share"),
+    "invoices_overdue_amount": ("Overdue", "逾期金额", "money"),
+    "tickets_count_365d": ("Tickets in 365 days", "近 365 天工单数", "count"),
+    "tickets_open_count": ("Open tickets", "未结工单", "count"),
+    "satisfaction": ("Satisfaction", "满意度", "number"),
+    "last_contact_at": ("Last contact", "最近联系", "day"),
+    "deals_open_count": ("Open deals", "未结商机数", "count"),
+    "deals_open_amount": ("Amount of open deals", "未结商机金额", "money"),
+    "deals_won_count": ("Deals won", "赢单数", "count"),
+}
+"""Attributes and figures in the order they are shown: English, Chinese, and how the value is written."""
+
+VALUES: Mapping[str, Pair] = {
+    "high": ("high", "高"),
+    "low": ("low", "低"),
+    "key": ("key", "关键"),
+    "ordinary": ("ordinary", "普通"),
+}
+
+SPOKEN: Mapping[str, Pair] = {
+    "nobody": ("No customer has this name or id.", "没有该名称或编号的客户。"),
+    "many": ("{0} match; type on to narrow them down.", "共 {0} 个匹配；请继续输入以缩小范围。"),
+    "unknown": ("Not in this report: ", "本报告中没有："),
+    "start": ("With most at stake", "涉及金额最高"),
+    "profile": ("Profile", "基本资料"),
+    "history": ("History and worth", "往来与价值"),
+    "score_churn": ("Will they leave?", "会流失吗？"),
+    "score_value": ("What will they bring?", "会带来多少收入？"),
+    "score_conversion": ("Will this deal be won?", "这个商机会赢吗？"),
+    "in_days": ("within {0} days", "{0} 天内"),
+    "likelihood": ("Likelihood", "可能性"),
+    "between": ("between {0} and {1}", "介于 {0} 与 {1} 之间"),
+    "expected": ("Expected", "预期金额"),
+    "at_risk": ("At risk", "风险金额"),
+    "points": ("Points of the card", "评分卡得分"),
+    "known": ("of the card's questions are answered", "的评分问题已有答案"),
+    "reasons": ("Why", "原因"),
+    "criteria": ("Scorecard", "评分卡"),
+    "groups": ("Parts of the card", "评分卡各部分"),
+    "missing": ("not known", "未知"),
+    "ask": ("Ask next", "下一步要问"),
+    "changed": ("Since the last run", "较上次"),
+    "was": ("was", "原为"),
+    "same": ("nothing moved", "无变化"),
+    "fresh": ("not in the last run", "上次未出现"),
+    "no_longer": ("no longer a main reason", "不再是主要原因"),
+    "veto": ("Veto", "否决"),
+    "over_time": ("Likelihood over the months", "各月可能性"),
+    "unscored": (
+        "Not scored: no open deal, and not eligible for any target now.",
+        "未评分：没有未结商机，目前也不属于任何目标的对象。",
+    ),
+    "customer": ("Customer", "客户"),
+}
+"""What the script of the page says."""
