@@ -89,10 +89,14 @@ def _constraints(rows: CodedRows, inputs: Sequence[dict[str, Any]]) -> list[int]
     ]
 
 
-def _train(rows: CodedRows, matrix: Floats, inputs: Sequence[dict[str, Any]], setting: Setting) -> lgb.Booster:
-    parameters = _parameters(matrix.size, len(rows), setting, _constraints(rows, inputs))
-    data = lgb.Dataset(matrix, rows.label, params={"verbose": -1})
+def _train(rows: CodedRows, data: lgb.Dataset, inputs: Sequence[dict[str, Any]], setting: Setting) -> lgb.Booster:
+    parameters = _parameters(len(rows) * len(inputs), len(rows), setting, _constraints(rows, inputs))
     return lgb.train(parameters, data, num_boost_round=setting["trees"])
+
+
+def _dataset(matrix: Floats, label: Floats) -> lgb.Dataset:
+    """Return the inputs, which are cut into bins once, for the first of the trees that are grown on them."""
+    return lgb.Dataset(matrix, label, params={"verbose": -1})
 
 
 def _shape(setting: Setting) -> tuple[Any, ...]:
@@ -123,7 +127,8 @@ class BoostedTrees:
         places = sorted(range(len(settings)), key=lambda at: (*_shape(settings[at]), settings[at]["trees"]))
         for encoding, same_encoding in groupby(places, key=lambda at: settings[at]["encoding"]):
             inputs = _inputs(train, encoding)
-            seen, unseen = _matrix(train, inputs, cross_fit=True), _matrix(valid, inputs, cross_fit=False)
+            seen = _dataset(_matrix(train, inputs, cross_fit=True), train.label)
+            unseen = _matrix(valid, inputs, cross_fit=False)
             for _, same_shape in groupby(same_encoding, key=lambda at: _shape(settings[at])):
                 at = list(same_shape)
                 booster = _train(train, seen, inputs, settings[at[-1]])
@@ -134,7 +139,7 @@ class BoostedTrees:
         """Grow the trees on all rows given."""
         rows = strongest_columns(rows, affordable(rows, *COLUMNS))
         inputs = _inputs(rows, setting["encoding"])
-        booster = _train(rows, _matrix(rows, inputs, cross_fit=True), inputs, setting)
+        booster = _train(rows, _dataset(_matrix(rows, inputs, cross_fit=True), rows.label), inputs, setting)
         return Member({"kind": "trees", "file": FILE, "inputs": inputs}, {FILE: booster.model_to_string()})
 
 
