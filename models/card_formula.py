@@ -20,7 +20,7 @@ Floats = NDArray[np.float64]
 
 LONGEST = 500
 """Characters of a formula."""
-DEEPEST = 20
+DEEPEST = 50
 """Operations inside one another."""
 
 
