@@ -1,15 +1,20 @@
 """A retraining policy, and what playing it over the past brought."""
 
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
+import pandas as pd
 from numpy.typing import NDArray
 
 from models.gate import MIN_GAIN
 from models.training_set import TrainingSet
 
 Floats = NDArray[np.float64]
+Scorer = Callable[[pd.DataFrame], Floats]
+Fit = Callable[[TrainingSet], Scorer | None]
+"""Fits a model on rows and returns what gives the probability of each row of a frame; None: nothing to learn."""
 
 FIRST, TRAINED, PROMOTED, REFUSED = "first", "trained", "promoted", "refused"
 NOTHING_NEW, ONE_CLASS, NO_SIGNAL = "nothing_new", "one_class", "no_signal"
@@ -49,6 +54,27 @@ class Policy:
         if self.every is None:
             return f"never{window}"
         return f"every {self.every:,} {unit}{window}{', gated' if self.gate else ''}"
+
+
+@dataclass(frozen=True)
+class GateTerms:
+    """What the gate of all policies asks beside the model in force and the base rate.
+
+    Parameters
+    ----------
+    line : function, optional
+        Fits the logistic line, which a challenger must not be worse than.
+    cuts : mapping of name to array
+        Text per row of the rows played over, in their order: parts in which a challenger may not lose too much.
+    slice_rows, slice_floor
+        See `models.gate.compare_slices`.
+
+    """
+
+    line: Fit | None = None
+    cuts: Mapping[str, NDArray[Any]] = field(default_factory=dict)
+    slice_rows: int = 200
+    slice_floor: float = 0.05
 
 
 @dataclass(frozen=True)

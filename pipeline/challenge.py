@@ -113,7 +113,7 @@ def make_trial(
 def challenge(config: Config, tables: CrmTables, name: str, trial: Trial) -> Challenge:
     """Let the recipe choose and fit a challenger, and the gate judge it."""
     test, seed, section = trial.test, config.seed, config.retrain
-    cuts = {} if trial.live is None else _cut(config, tables, name, test)
+    cuts = {} if trial.live is None else cut_for_gate(config, tables, name, test)
     evaluation = evaluate(trial.train, test, RecipeSettings(seed=seed, serves=section.every_days))
     own = evaluation.test_probability
     opponents = {} if trial.live is None else {CHAMPION: trial.live}
@@ -136,7 +136,7 @@ def _simple_opponents(evaluation: Evaluation, trial: Trial) -> dict[str, Floats]
     return found
 
 
-def _cut(config: Config, tables: CrmTables, name: str, test: TrainingSet) -> Mapping[str, NDArray[Any]]:
+def cut_for_gate(config: Config, tables: CrmTables, name: str, rows: TrainingSet) -> Mapping[str, NDArray[Any]]:
     """Parts of the rows that the gate looks at.
 
     Raises
@@ -145,7 +145,7 @@ def _cut(config: Config, tables: CrmTables, name: str, test: TrainingSet) -> Map
         If the config names one that there is not.
 
     """
-    cuts = {by: np.asarray(values.astype(object)) for by, values in _all_cuts(config, tables, name, test).items()}
+    cuts = {by: np.asarray(values.astype(object)) for by, values in _all_cuts(config, tables, name, rows).items()}
     if config.retrain.slices is None:
         return cuts
     for by in config.retrain.slices:

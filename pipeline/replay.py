@@ -13,12 +13,17 @@ from features.tables import CrmTables
 from features.targets import local_midnight, settle_days
 from models.advice import Advice, recommend
 from models.base_rate import BaseRate
-from models.policy import Policy
-from models.recipe import RecipeSettings, evaluate, fit_choice, refit
-from models.replay import Fit, Scorer, default_start, replay, ripe_before
+from models.calibration import IDENTITY
+from models.encoding import code_rows, make_contract
+from models.logistic import Logistic
+from models.policy import Fit, GateTerms, Policy, Scorer
+from models.recipe import Choice, RecipeSettings, evaluate, fit_choice, refit
+from models.replay import default_start, replay, ripe_before
 from models.replay_figures import Contacts, Summary, sum_up
-from models.split import split_test
+from models.split import make_folds, split_test
 from models.training_set import TrainingSet
+from models.tuning import try_candidate
+from pipeline.challenge import cut_for_gate
 from pipeline.config import Config
 from pipeline.deployment import make_target
 from pipeline.errors import ConfigError
@@ -98,6 +103,17 @@ def _chosen_once(rows: TrainingSet, settings: RecipeSettings) -> tuple[Fit | Non
     return lambda new: fit_choice(choice, new).bundle.predict, f"Every training fits {choice.name}, {how}."
 
 
+def _line(settings: RecipeSettings) -> Fit:
+    """Fit the logistic line, its penalty chosen out of fold: what the gate compares a challenger with."""
+
+    def fit(rows: TrainingSet) -> Scorer:
+        coded = code_rows(rows, make_contract(rows.frame))
+        trial = try_candidate(Logistic(), coded, make_folds(rows, settings.seed, settings.serves))
+        return fit_choice(Choice(trial.name, trial.setting, IDENTITY), rows).bundle.predict
+
+    return fit
+
+
 def replay_rows(
     rows: TrainingSet,
     configured: Policy,
@@ -110,6 +126,7 @@ def replay_rows(
     choose_anew: bool = False,
     currency: str = "EUR",
     seed: int = 0,
+    terms: GateTerms | None = None,
     tell: Tell | None = None,
 ) -> Replayed:
     """Play policies over labelled rows with models of the recipe, and recommend one.
@@ -129,6 +146,8 @@ def replay_rows(
     choose_anew : bool
         Let the recipe choose at every training; slow. False: once, on what was ripe at the start.
     currency, seed
+    terms : GateTerms, optional
+        Slices that a gate looks at; the logistic line is always asked.
     tell : function, optional
         Called with the number of models fitted so far and the rows of the next one.
 
@@ -147,7 +166,8 @@ def replay_rows(
         fit, compared = _chosen_once(ripe_before(rows, start, settle), settings)
     if fit is None:
         return Replayed(name, currency, configured, compared, None, None)
-    summary = sum_up(replay(rows, policies, _telling(fit, tell), start, settle), contacts, period_length)
+    terms = replace(terms or GateTerms(), line=_line(settings))
+    summary = sum_up(replay(rows, policies, _telling(fit, tell), start, settle, terms), contacts, period_length)
     advice = recommend(summary, currency, configured.gate)
     return Replayed(name, currency, configured, compared, summary, advice, tuple(_notes(contacts, policies)))
 
@@ -178,7 +198,7 @@ def _notes(contacts: Contacts | None, policies: Sequence[Policy]) -> list[str]:
     if any(one.gate for one in policies):
         notes.append(
             "A gated challenger is tried on the newer half of the ripe rows since the model in force was trained, "
-            "against that model and the base rate."
+            "against that model, the logistic line and the base rate, on all rows and on the slices of `retrain`."
         )
     return notes
 
@@ -236,5 +256,10 @@ def replay_deployment(
         choose_anew=choose_anew,
         currency=config.currency,
         seed=config.seed,
+        terms=GateTerms(
+            cuts=cut_for_gate(config, tables, name, rows),
+            slice_rows=terms.slice_rows,
+            slice_floor=terms.slice_floor,
+        ),
         tell=tell,
     )

@@ -11,7 +11,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from features.errors import DataError
-from models.policy import Moment, Played, Policy, Replay
+from models.policy import GateTerms, Moment, Played, Policy, Replay
 from models.replay import default_start, replay
 from models.training_set import TrainingSet
 
@@ -171,6 +171,25 @@ def test_the_gate_holds_a_challenger_that_is_no_better() -> None:
     played = play(Policy(every=500, gate=True), drifting(0.2, 0.2), start=1000)
     assert [one.outcome for one in played.moments] == ["first", "refused"]
     assert (played.trainings, played.promotions) == (1, 0)
+
+
+def test_the_gate_holds_a_challenger_that_the_line_beats() -> None:
+    # of the 80 % ones on which the challenger (0.32) wins against the champion (0.2), a line that says 0.7 loses less
+    terms = GateTerms(line=lambda rows: lambda frame: np.full(len(frame), 0.7))
+    played = replay(drifting(0.2, 0.8), [Policy(500, gate=True)], share_of_ones, 1000, terms=terms).played[0]
+    assert played.moments[1].outcome == "refused"
+    assert "of the logistic line" in played.moments[1].why
+
+
+def test_the_gate_holds_a_challenger_that_loses_in_a_slice() -> None:
+    # from place 1,000 on every row of the east is 1 and every row of the west is 0: 0.32 is worse than 0.2 in the west
+    west = np.arange(2000) % 4 == 0
+    rows = drifting(0.2, 0.8)
+    label = np.where(np.arange(2000) < 1000, rows.label, (~west).astype(float))
+    terms = GateTerms(cuts={"region": np.where(west, "west", "east").astype(object)}, slice_rows=50)
+    played = replay(replace(rows, label=label), [Policy(500, gate=True)], share_of_ones, 1000, terms=terms).played[0]
+    assert played.moments[1].outcome == "refused"
+    assert "where region is 'west' (62 rows)" in played.moments[1].why
 
 
 def test_the_gate_waits_until_the_challenger_can_be_tried_on_ripe_rows() -> None:
