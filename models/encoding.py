@@ -8,6 +8,7 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
+from models.expert_card import ExpertCard
 from models.predict import MISSING, look_up, read_columns
 from models.split import deal_groups, row_groups
 from models.training_set import TrainingSet
@@ -25,7 +26,7 @@ class CodedRows:
     """What candidates learn from: one array per column, as a bundle reads them.
 
     Numbers are float64 with NaN; text is the place among the categories of the contract, -1 when
-    missing. `roles` and `horizon` are those of the training set; `order` is the place of each row's
+    missing. `roles`, `horizon` and `card` are those of the training set; `order` is the place of each row's
     time among all times, None without times.
     """
 
@@ -37,6 +38,7 @@ class CodedRows:
     roles: Mapping[str, str] = field(default_factory=dict)
     horizon: int = 0
     order: NDArray[np.int64] | None = None
+    card: ExpertCard | None = None
 
     def __len__(self) -> int:
         return len(self.label)
@@ -82,7 +84,8 @@ def code_rows(rows: TrainingSet, contract: Sequence[Mapping[str, Any]]) -> Coded
     columns = read_columns(rows.frame, contract)
     order = None if rows.time is None else np.unique(rows.time, return_inverse=True)[1].astype(np.int64)
     roles = {role: name for role, name in rows.roles.items() if name in columns}  # somebody may have dropped columns
-    return CodedRows(contract, columns, rows.label, row_groups(rows), rows.directions, roles, rows.horizon, order)
+    group = row_groups(rows)
+    return CodedRows(contract, columns, rows.label, group, rows.directions, roles, rows.horizon, order, rows.card)
 
 
 def _table(codes: NDArray[Any], weights: Floats | None, categories: int) -> Floats:

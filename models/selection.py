@@ -12,16 +12,17 @@ from models.metrics import log_losses
 from models.predict import to_probability
 from models.tuning import Trial
 
-PREFERENCE = ("base_rate", "single_column", "blend", "bg_nbd", "logistic", "binned", "lightgbm")
-"""What is tried first: a single column if it is shown to be as good; the blend, as a mean is the safest of equals;
-then the simplest.
+PREFERENCE = ("base_rate", "points", "single_column", "blend", "bg_nbd", "logistic", "binned", "lightgbm")
+"""What is tried first: the points of the scorecard, or a single column, if they are shown to be as good; the blend, as
+a mean is the safest of equals; then the simplest.
 
-A single column is not excused by noise, but has to be within what is worth having, a standard error added: on few
-rows everything is within noise of everything, and it costs most there.
+Neither is excused by noise, but has to be within what is worth having, a standard error added: on few rows everything
+is within noise of everything, and a single column costs most there.
 
 What is not in the list, a model of the newest rows by itself, is a member of the blend and never chosen alone:
 the best of many memories would be best by chance.
 """
+SHOWN = ("points", "single_column")
 NOISE = 2.0
 """Standard errors beyond which a difference counts: about one chance in forty to take noise for more."""
 FEW_OF_A_CLASS = 120
@@ -132,7 +133,7 @@ def _choose(trials: Mapping[str, Trial], losses: Mapping[str, Floats], rows: _Ro
     few = min(rows.label.sum(), len(rows.label) - rows.label.sum()) < FEW_OF_A_CLASS
     for name in sorted(candidates, key=lambda name: -1 if few and name == "logistic" else PREFERENCE.index(name)):
         worse = losses[name] - losses[best]
-        if name == "single_column":
+        if name in SHOWN:
             fits = float(worse.mean()) + clustered_error(worse, rows.group) < least
         else:
             fits = float(worse.mean()) < least or not trails(losses[name], losses[best], rows.group, NOISE)

@@ -13,6 +13,7 @@ import pandas as pd
 from numpy.typing import NDArray
 
 from features.errors import DataError
+from models.expert_card import ExpertCard
 
 PROTOCOL = 1
 MANIFEST = "manifest.json"
@@ -44,6 +45,8 @@ class TrainingSet:
         Columns that say how often and when customers bought: `repeat_count` (purchases after the first) or
         `purchase_count`, `last_purchase_days` and `first_purchase_days` (days before `time`). Given where label 1
         means that there was no purchase in `[time, time + horizon)`.
+    card : ExpertCard, optional
+        The scorecard of the target, whose points are a candidate; None for flat frames.
 
     """
 
@@ -56,6 +59,7 @@ class TrainingSet:
     directions: Mapping[str, int] = field(default_factory=dict)
     manifest: Mapping[str, Any] = field(default_factory=dict)
     roles: Mapping[str, str] = field(default_factory=dict)
+    card: ExpertCard | None = None
 
     def __len__(self) -> int:
         return len(self.label)
@@ -136,6 +140,7 @@ def save_training_set(folder: Path, rows: TrainingSet) -> None:
         "horizon": rows.horizon,
         "directions": dict(rows.directions),
         "roles": dict(rows.roles),
+        "card": None if rows.card is None else rows.card.to_json(),
         "manifest": dict(rows.manifest),
     }
     part_path = folder / f".{MANIFEST}"
@@ -179,4 +184,5 @@ def load_training_set(folder: Path) -> TrainingSet:
         directions=document["directions"],
         roles=document.get("roles", {}),
         manifest=document["manifest"],
+        card=ExpertCard.from_json(document["card"]) if document.get("card") else None,
     )

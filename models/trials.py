@@ -16,13 +16,14 @@ from models.encoding import CodedRows
 from models.logistic import Logistic, SingleColumn
 from models.metrics import log_losses
 from models.newest import Newest
+from models.points import Points
 from models.predict import to_probability
 from models.selection import WORTH_HAVING
 from models.split import Folds
 from models.tuning import Trial, try_candidate
 
 MEMBERS: tuple[Candidate, ...] = (Logistic(), Binned(), BoostedTrees())
-ALL_ROWS: tuple[Candidate, ...] = (BaseRate(), SingleColumn(), BgNbd(), *MEMBERS)
+ALL_ROWS: tuple[Candidate, ...] = (BaseRate(), Points(), SingleColumn(), BgNbd(), *MEMBERS)
 NEWEST = tuple(Newest(member, share, memory) for memory, share in blend.MEMORIES.items() for member in MEMBERS)
 """Tried where folds are in time, which shows whether that helps."""
 

@@ -14,6 +14,7 @@ from pipeline.audit_words import show_share
 from pipeline.evaluation_report import EvaluationReport
 
 SIMPLER = {
+    "points": "it is what experts wrote down, and has only a level and a slope of its own",
     "single_column": "one column is the simplest model there is",
     "logistic": "it is the simpler one",
     "binned": "it is the simpler one",
@@ -27,7 +28,7 @@ METHODS = {
     "lightgbm": "boosted trees (LightGBM)",
     "blend": "mean of several of these",
     "bg_nbd": "purchase rhythm (BG/NBD)",
-    "scorecard": "the scorecard's points, calibrated",
+    "points": "the scorecard's points, calibrated",
 }
 LEVEL = "with the level of each fold taken out"
 FLAT_SHARE = 0.005

@@ -1,7 +1,7 @@
 """From extracted tables to a training set, and from that to a registered model."""
 
 import tempfile
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
@@ -18,8 +18,10 @@ from features.tables import CrmTables
 from features.targets import Target, local_midnight
 from models.bundle import save_bundle
 from models.columns import dull_columns
+from models.expert_card import ExpertCard
 from models.horizons import FurtherModels
 from models.recipe import Evaluation, FittedModel, RecipeSettings, evaluate, refit
+from models.scorecard import load_scorecard
 from models.split import split_test
 from models.training_set import TrainingSet, check_learnable, save_training_set
 from models.value import ValueEvaluation, check_revenue
@@ -109,8 +111,9 @@ def build_ripe_rows(config: Config, tables: CrmTables, name: str, labelled: pd.D
 def as_training_set(config: Config, tables: CrmTables, name: str, ripe: RipeRows) -> TrainingSet:
     """Leave out the columns that tell nothing, and describe the rows; see `make_training_set`."""
     target, kept, built = make_target(config, name), ripe.spine, ripe.built
+    card = _read_card(config, name)
     if len(np.unique(ripe.label)) > 1:  # else there is nothing to learn, which is not the columns' fault
-        built = _telling(built)
+        built = _telling(built, () if card is None else card.columns)
     alone = f"{target.table} " + kept["entity_id"].astype(object)
     rows = TrainingSet(
         frame=built.frame[built.columns].reset_index(drop=True),
@@ -126,9 +129,18 @@ def as_training_set(config: Config, tables: CrmTables, name: str, ripe: RipeRows
             "unripe": ripe.unripe,
         },
         roles=_roles(target, built),
+        card=card,
     )
     (check_revenue if target.kind == "value" else check_learnable)(rows, f"ripe rows of target '{name}'")
     return rows
+
+
+def _read_card(config: Config, name: str) -> ExpertCard | None:
+    """Scorecard of a target, whose points are a candidate; None for a value, of which a card says nothing."""
+    section = config.targets[name]
+    if section.scorecard is None or section.kind == "value":
+        return None
+    return ExpertCard.of(load_scorecard(section.scorecard), section.kind)
 
 
 def _roles(target: Target, built: FeatureFrame) -> dict[str, str]:
@@ -151,10 +163,10 @@ def _directions(target: Target, built: FeatureFrame) -> dict[str, int]:
     }
 
 
-def _telling(built: FeatureFrame) -> FeatureFrame:
+def _telling(built: FeatureFrame, on_card: Collection[str]) -> FeatureFrame:
     """Leave out columns that tell nothing, and the calendar where each month was not seen in two years."""
     frame = built.frame[built.columns]
-    left_out = dull_columns(frame, [info.name for info in built.infos if info.role])
+    left_out = dull_columns(frame, [*(info.name for info in built.infos if info.role), *on_card])
     span = (built.frame["as_of"].max() - built.frame["as_of"].min()).days
     if span < SEASONS_DAYS:
         why = f"the rows span {span} days: a season cannot be told from a trend in less than {SEASONS_DAYS}"
