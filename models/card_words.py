@@ -35,30 +35,45 @@ class CriterionWords:
     zh: str
 
 
-def card_words(card: Scorecard, frame: pd.DataFrame) -> list[list[CriterionWords]]:
-    """Words for every criterion that has weight, row by row; for few rows, such as one customer's file."""
-    columns = [_criterion_words(one, frame, card) for one in card.criteria if one.units]
+def card_words(
+    card: Scorecard, frame: pd.DataFrame, units: Mapping[str, str] | None = None
+) -> list[list[CriterionWords]]:
+    """Words for every criterion that has weight, row by row; for few rows, such as one customer's file.
+
+    Parameters
+    ----------
+    card : Scorecard
+    frame : DataFrame
+        Features.
+    units : mapping of feature to str, optional
+        A value of unit `share` is written in percent.
+
+    """
+    columns = [_criterion_words(one, frame, card, units or {}) for one in card.criteria if one.units]
     return [list(row) for row in zip(*columns, strict=True)]
 
 
-def _criterion_words(criterion: Criterion, frame: pd.DataFrame, card: Scorecard) -> list[CriterionWords]:
+def _criterion_words(
+    criterion: Criterion, frame: pd.DataFrame, card: Scorecard, units: Mapping[str, str]
+) -> list[CriterionWords]:
     """Words for one criterion in all rows."""
     points, known = criterion_points(criterion, frame, card)
     values = plain_values(criterion, frame, card)
+    unit = units.get(criterion.feature or "", "")
     return [
-        _words(criterion, value if is_known else None, got)
+        _words(criterion, value if is_known else None, got, unit)
         for value, got, is_known in zip(values, points.tolist(), known.tolist(), strict=True)
     ]
 
 
-def _words(criterion: Criterion, value: float | str | None, points: int) -> CriterionWords:
+def _words(criterion: Criterion, value: float | str | None, points: int, unit: str) -> CriterionWords:
     name, weight = criterion.name, f"{criterion.weight:g}"
     if value is None:
         en = f"{name.en} not known: {points} of 100 points by default, weight {weight}"
         zh = f"{name.zh}未知：默认得 {points} 分（满分 100），权重 {weight}"
     else:
-        en = f"{name.en} {show_value(value)}: {points} of 100 points, weight {weight}"
-        zh = f"{name.zh} {show_value(value)}：得 {points} 分（满分 100），权重 {weight}"
+        en = f"{name.en} {show_value(value, unit)}: {points} of 100 points, weight {weight}"
+        zh = f"{name.zh} {show_value(value, unit)}：得 {points} 分（满分 100），权重 {weight}"
     return CriterionWords(criterion.id, value, points, criterion.weight, en, zh)
 
 
@@ -85,12 +100,16 @@ def plain_values(question: Question, frame: pd.DataFrame, card: Card) -> list[fl
     return [None if pd.isna(value) else value for value in values.tolist()]
 
 
-def show_value(value: float | str | None) -> str:
+def show_value(value: float | str | None, unit: str = "") -> str:
     """Return a value as a person writes it.
 
     >>> show_value(12000.0), show_value(0.25), show_value(3.0), show_value("pharma"), show_value(None)
     ('12,000', '0.25', '3', 'pharma', '')
+    >>> show_value(0.256, "share")
+    '25.6%'
     """
     if value is None or isinstance(value, str):
         return value or ""
+    if unit == "share":
+        return f"{value:.1%}"
     return f"{value:,.0f}" if abs(value) >= 1000 or float(value).is_integer() else f"{value:.4g}"

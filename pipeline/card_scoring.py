@@ -1,5 +1,6 @@
 """Scoring with a card alone, at the end of the data or at any moment before, without a model and without a trace."""
 
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
@@ -13,6 +14,7 @@ from features.tables import CrmTables
 from models.card_parts import card_parts
 from models.card_words import card_words, met_words
 from models.scorecard import Scorecard, load_scorecard
+from models.scorecard_schema import Group, Level
 from pipeline.atomic_files import replace_file
 from pipeline.card_sources import known_features
 from pipeline.cards import load_card
@@ -35,6 +37,7 @@ class CardRun:
     features : DataFrame
     parts : DataFrame
         See `models.card_parts.card_parts`, with as_of.
+    units : mapping of feature to str
 
     """
 
@@ -43,6 +46,7 @@ class CardRun:
     as_of: datetime
     features: pd.DataFrame
     parts: pd.DataFrame
+    units: Mapping[str, str]
 
 
 def run_card(
@@ -89,10 +93,10 @@ def run_card(
     if card is None:
         raise ConfigError(f"Target '{name}' has no scorecard. Set targets.{name}.scorecard, or pass --card.")
     spine = _spine(config, tables, name, moment, entity)
-    frame = features_of(config, tables, name, spine).frame
-    parts = card_parts(card, frame)
-    parts.insert(1, "as_of", frame["as_of"])
-    return CardRun(card, name, moment, frame, parts)
+    built = features_of(config, tables, name, spine)
+    parts = card_parts(card, built.frame)
+    parts.insert(1, "as_of", built.frame["as_of"])
+    return CardRun(card, name, moment, built.frame, parts, {info.name: info.unit for info in built.infos})
 
 
 def _choose(config: Config, target: str | None, given: Scorecard | None) -> str:
@@ -160,6 +164,7 @@ def explain_row(run: CardRun) -> dict[str, Any]:
         kind: met_words(card, run.features, [one.id for one in getattr(card, kind) if _has(row[kind], one.id)], kind)
         for kind in ("vetoes", "flags")
     }
+    words = card_words(card, run.features, run.units)[0]
     return {
         "entity_id": row["entity_id"],
         "target": run.target,
@@ -168,23 +173,24 @@ def explain_row(run: CardRun) -> dict[str, Any]:
         "version": card.version,
         "points": float(row["points"]),
         "grade": row["grade"],
-        "grade_name": next(one.name.model_dump() for one in card.grades if one.id == row["grade"]),
+        "grade_name": _name(card.grades, row["grade"]),
         "coverage": float(row["coverage"]),
-        "criteria": [
-            {**vars(one), "gives": float(row[f"points_{one.id}"])} for one in card_words(card, run.features)[0]
-        ],
-        "groups": [
-            {
-                "id": group.id,
-                **group.name.model_dump(),
-                "points": float(row[f"group_{group.id}"]),
-                "level": next((one.id for one in group.levels if one.id == row[f"level_{group.id}"]), None),
-            }
-            for group in card.groups
-        ],
+        "criteria": [{**vars(one), "gives": float(row[f"points_{one.id}"])} for one in words],
+        "groups": [_explain_group(group, row) for group in card.groups],
         **{kind: [{"id": one.id, "value": one.value, "en": one.en, "zh": one.zh} for one in met[kind]] for kind in met},
         "next_question": _question(row),
     }
+
+
+def _explain_group(group: Group, row: "pd.Series[Any]") -> dict[str, Any]:
+    level = row[f"level_{group.id}"] if group.levels else None
+    facts = {"id": group.id, **group.name.model_dump(), "points": float(row[f"group_{group.id}"]), "level": level}
+    return {**facts, "level_name": _name(group.levels, level)}
+
+
+def _name(levels: Sequence[Level], wanted: Any) -> dict[str, str] | None:
+    """Return the name of a grade or level in English and Chinese."""
+    return next((one.name.model_dump() for one in levels if one.id == wanted), None)
 
 
 def _has(listed: Any, name: str) -> bool:

@@ -1,5 +1,6 @@
 """`leadsieve scorecard`: is a card well formed, how would it grade everybody, and why does somebody have a grade."""
 
+import math
 from datetime import datetime
 from pathlib import Path
 from typing import Annotated, Any
@@ -117,7 +118,7 @@ def _print_summary(summary: dict[str, Any]) -> None:
         if summary[kind]:
             say(f"{kind}: " + ", ".join(f"{name} {count:,}" for name, count in summary[kind].items()))
     if summary["groups"]:
-        means = (f"{name} {'none' if mean != mean else f'{mean:.0f}'}" for name, mean in summary["groups"].items())
+        means = (f"{name} {'none' if math.isnan(mean) else f'{mean:.0f}'}" for name, mean in summary["groups"].items())
         say("mean points of groups: " + ", ".join(means))
     if "out" in summary:
         say(f"all rows are in {summary['out']}")
@@ -154,10 +155,30 @@ def _print_explained(explained: dict[str, Any]) -> None:
         table.add_row(f"{one['gives']:.4g}", f"{one['weight']:g}", Text(one["en"]), Text(one["zh"]))
     answer.print(table)
     for one in explained["groups"]:
-        level = f" ({one['level']})" if one["level"] else ""
-        say(f"{one['en']} {one['zh']}: {one['points']:.0f} of 100{level}")
+        level = f", {one['level_name']['en']} {one['level_name']['zh']}" if one["level"] else ""
+        points = "no weight" if math.isnan(one["points"]) else f"{one['points']:.0f} of 100"
+        say(f"{one['en']} {one['zh']}: {points}{level}")
     for kind, title in (("vetoes", "veto"), ("flags", "flag")):
         for one in explained[kind]:
             say(f"{title}: {one['en']} {one['zh']}")
     if explained["next_question"]:
         say(f"ask next: {explained['next_question']['en']} {explained['next_question']['zh']}")
+
+
+@app.command()
+def propose(
+    config: ConfigOption,
+    target: TargetOption = None,
+    out: Annotated[Path | None, typer.Option("--out", help="Write the proposed card here (YAML).")] = None,
+    as_json: JsonOption = False,
+) -> None:
+    """Propose the points that history would give: the card judged on the ripe past moments a model is trained on."""
+    from pipeline.card_backtest import propose_from_history
+    from pipeline.commands.review import show_card
+
+    with progress.status("Judging ..."):
+        found = propose_from_history(load_config(config), target, out)
+    if as_json:
+        print_json(found)
+        return
+    show_card(found)
