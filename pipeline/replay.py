@@ -85,7 +85,7 @@ def policies_around(configured: Policy, other_window: int | None = None) -> tupl
 
 
 def _chosen_anew(settings: RecipeSettings) -> Fit:
-    """Let the whole recipe choose at every training, as `retrain` does, for as long as the configured policy lasts."""
+    """Let the whole recipe choose at every training, as `retrain` does, for as long as the policy's models serve."""
 
     def fit(rows: TrainingSet) -> Scorer | None:
         evaluation = evaluate(*split_test(rows), settings)
@@ -160,28 +160,36 @@ def replay_rows(
     settings = RecipeSettings(seed=seed, resamples=0, serves=configured.every)
     name = str(rows.manifest.get("target", "flat frame"))
     start = default_start(rows, settle) if start is None else start
-    fit: Fit | None = _chosen_anew(settings)
-    compared = "At every training the recipe chooses anew on the rows of that training."
-    if not choose_anew:
-        fit, compared = _chosen_once(ripe_before(rows, start, settle), settings)
-    if fit is None:
-        return Replayed(name, currency, configured, compared, None, None)
     terms = replace(terms or GateTerms(), line=_line(settings))
-    summary = sum_up(replay(rows, policies, _telling(fit, tell), start, settle, terms), contacts, period_length)
+    count_and_tell = _counting(tell)
+    if choose_anew:
+        compared = "At every training the recipe chooses anew on the rows of that training."
+        choosing = {one: _chosen_anew(replace(settings, serves=one.every)) for one in policies}
+        alone = [replay(rows, [one], count_and_tell(fit), start, settle, terms) for one, fit in choosing.items()]
+        played = replace(alone[0], played=tuple(one.played[0] for one in alone))
+    else:
+        once, compared = _chosen_once(ripe_before(rows, start, settle), settings)
+        if once is None:
+            return Replayed(name, currency, configured, compared, None, None)
+        played = replay(rows, policies, count_and_tell(once), start, settle, terms)
+    summary = sum_up(played, contacts, period_length)
     advice = recommend(summary, currency, configured.gate)
     return Replayed(name, currency, configured, compared, summary, advice, tuple(_notes(contacts, policies)))
 
 
-def _telling(fit: Fit, tell: Tell | None) -> Fit:
-    """Fit as before, and say so."""
+def _counting(tell: Tell | None) -> Callable[[Fit], Fit]:
+    """Let fits say what they do, numbered from 0."""
     fitted = count()
 
-    def fit_and_tell(rows: TrainingSet) -> Scorer | None:
-        if tell is not None:
-            tell(next(fitted), len(rows))
-        return fit(rows)
+    def telling(fit: Fit) -> Fit:
+        def fit_and_tell(rows: TrainingSet) -> Scorer | None:
+            if tell is not None:
+                tell(next(fitted), len(rows))
+            return fit(rows)
 
-    return fit_and_tell
+        return fit_and_tell
+
+    return telling
 
 
 def _notes(contacts: Contacts | None, policies: Sequence[Policy]) -> list[str]:
