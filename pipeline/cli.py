@@ -54,6 +54,7 @@ def make_app() -> typer.Typer:
         forget,
         history,
         init,
+        override,
         promote,
         report,
         retrain,
@@ -92,6 +93,7 @@ def make_app() -> typer.Typer:
     app.add_typer(writeback.app, name="writeback")
     app.command()(run.run)
     app.command()(explain.explain)
+    app.command()(override.override)
     app.command()(report.report)
     app.command()(forget.forget)
     return app

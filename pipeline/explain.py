@@ -79,6 +79,7 @@ class Explanation:
         row, again = self.past.row, self.past.recompute()
         named = ("entity_id", "target", "horizon_days", "as_of", "run_id")
         judges = ("model_version", "bundle_sha256", "card", "card_version", "unseen_share")
+        graded = ("graded_by", "card_grade", "vetoes", "flags")
         return {
             **_values(row, named),
             "score": _values(row, (*MODEL_VALUES, *CARD_VALUES)),
@@ -88,6 +89,7 @@ class Explanation:
             "recomputed": again,
             "is_equal": not self.past.differences() and not self.past.missing,
             **_values(row, judges),
+            **_values(row, graded),
             "explained": "log_value" if self.past.bundle and self.past.bundle.is_value else "log_odds",
             "contributions": [dict(reason) for reason in self.contributions],
             "points": self.past.card_points(),

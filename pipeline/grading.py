@@ -153,7 +153,6 @@ def _grade(task: _Task, strength: Floats, ledger: Ledger, before: RunBefore | No
     floor = _floor(task)
     places, cuts = place_rows(strength, _cut_offs(task), previous, margin, _last(task, before), floor)
     plain = np.maximum(np.searchsorted(cuts, strength, side="right"), floor)
-    plain[task.rows["vetoes"].notna()] = 0
     counts = np.bincount(places, minlength=len(grades)).tolist()
     found = {grade: cut if math.isfinite(cut) else None for grade, cut in zip(grades[1:], cuts, strict=True)}
     state = {
@@ -195,10 +194,11 @@ def _last(task: _Task, before: RunBefore | None) -> list[float] | None:
 
 
 def _floor(task: _Task) -> Places:
-    """Place that flags of the card lift each row to; 0 without one."""
+    """Place that flags of the card lift each row to; 0 without one, or with a veto."""
     lifts = _lifts(task)
     listed = [json.loads(text) if isinstance(text, str) else () for text in task.rows["flags"]]
-    return np.array([max((lifts.get(flag, 0) for flag in flags), default=0) for flags in listed], dtype=np.int64)
+    lifted = np.array([max((lifts.get(flag, 0) for flag in flags), default=0) for flags in listed], dtype=np.int64)
+    return np.where(task.rows["vetoes"].notna(), 0, lifted)
 
 
 def _lifts(task: _Task) -> dict[str, int]:

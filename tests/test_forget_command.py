@@ -53,7 +53,7 @@ def test_nothing_is_left_of_a_customer_and_the_counts_add_up(world: World, custo
     assert world.sql("SELECT sum(count) FROM forgotten", file=LEDGER) == [(before - after,)]
     assert removed["entities"]["deals"] == len(customer.deals)
     assert removed["removed"]["ledger"]["writes"] > 0
-    assert removed["removed"]["runs"] == 2 * (before - after)  # features and scores
+    assert removed["removed"]["runs"] == 3 * (before - after) + 1  # features, scores, parts of the card; customer facts
     assert customer.id not in str(removed)
     again = world.run("forget", customer.id, "--yes")
     assert (again.code, again.err) == (0, "")

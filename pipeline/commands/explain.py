@@ -78,6 +78,9 @@ def _print(document: dict[str, Any], shown: int | None) -> None:
     card = f"card {document['card']} {document['card_version']}" if document["card"] else "no card"
     verdict = "equal to the ledger to the bit" if document["is_equal"] else "NOT equal to the ledger"
     _say(f"run {document['run_id']}, {model}, {card}; computed again: {verdict}")
+    if document["graded_by"] not in (None, "points"):
+        by_card = f"; the card alone gives {document['card_grade']}" if document["card_grade"] else ""
+        _say(f"grade {score['grade']} by {document['graded_by']}{by_card}")
     if document["contributions"]:
         _print_contributions(document["contributions"], shown, SUMS[document["explained"]])
     if document["change"]:
