@@ -12,7 +12,7 @@ from typing import Any, Literal, get_args
 from features.errors import DataError
 from pipeline.config import Config
 from pipeline.errors import ConfigError
-from pipeline.forget_files import forget_in_quarantine, forget_in_runs, forget_in_training
+from pipeline.forget_files import forget_in_quarantine, forget_in_report, forget_in_runs, forget_in_training
 from pipeline.forget_tables import StoredRows, clear_leftovers, open_stored_rows
 from pipeline.ledger import Ledger
 from pipeline.tombstones import Tombstones, load_tombstones, save_tombstones
@@ -23,6 +23,7 @@ OUT_OF_REACH = (
     "the CRM: delete the entity there too, with the score fields of its record; until then extract leaves it out",
     "models: they hold no rows, but were fitted on what is gone now; train again to have new ones",
     "backups and copies of the state folder, and what commands printed or a log kept",
+    "pages that `leadsieve report --folder` wrote elsewhere: write them again, or delete them",
 )
 """What this cannot remove, in words."""
 
@@ -166,6 +167,7 @@ def forget(config: Config, ledger: Ledger, entity_id: str, table: Forgettable | 
     training = forget_in_training(folder, tombstones, tables)
     quarantine = forget_in_quarantine(folder, tombstones)
     runs = forget_in_runs(folder, tombstones, tables)
+    forget_in_report(folder)
     counts = ledger.forgotten.remove(config, tombstones)
     save_tombstones(folder, replace(tombstones, is_finished=True))
     return ForgetReport(found, removed, training, quarantine, runs, counts.scores, counts.writes, counts.overrides)

@@ -1,4 +1,4 @@
-"""Forgetting in the files around the tables: scoring runs, training sets, quarantine.
+"""Forgetting in the files around the tables: scoring runs, training sets, quarantine, the pages of the report.
 
 Whose rows go is told by the tombstones alone, so a removal that was interrupted is finished without
 knowing whom it was about.
@@ -20,6 +20,7 @@ from features.errors import DataError
 from models.training_set import load_training_set, save_training_set
 from pipeline.atomic_files import replace_file
 from pipeline.entity_rows import OWNERS
+from pipeline.report_words import PAGES
 from pipeline.target_tables import TargetTables
 from pipeline.tombstones import Tombstones
 
@@ -99,6 +100,14 @@ def _forget_in_set(place: Path, tombstones: Tombstones, tables: TargetTables) ->
         marked = {**rows.manifest, "forgotten_rows": int(rows.manifest.get("forgotten_rows", 0)) + count}
         save_training_set(place, replace(rows.take(~gone), manifest=marked))
     return count
+
+
+def forget_in_report(folder: Path) -> int:
+    """Delete the pages of the report, which tell of everybody by name: `leadsieve report` writes them again."""
+    pages = [place for name in PAGES if (place := folder / "report" / name).is_file()]
+    for place in (*pages, *folder.glob("report/.*.part")):
+        place.unlink()
+    return len(pages)
 
 
 def forget_in_quarantine(folder: Path, tombstones: Tombstones) -> int:

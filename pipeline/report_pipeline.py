@@ -124,8 +124,8 @@ def _moves(rows: pd.DataFrame, targets: tuple[Judged, ...]) -> np.ndarray:
     for one in targets:
         places = {grade: float(at) for at, grade in enumerate(one.grades)}
         mine = (rows["target"] == one.name).to_numpy()
-        steps = rows["before_grade"].map(places) - rows["grade"].map(places)
-        moved[mine] = np.nan_to_num(steps.to_numpy(dtype=float)[mine])
+        before, now = (np.array([places.get(one, np.nan) for one in rows[name]]) for name in ("before_grade", "grade"))
+        moved[mine] = np.nan_to_num(before - now)[mine]
     return moved
 
 

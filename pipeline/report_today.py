@@ -46,10 +46,10 @@ class Today:
 
     `rows` has one row per target and entity: target, kind, entity_id, customer_id, name, owner, region, grade,
     probability, points, coverage, amount (what it is worth), stake (what is expected, or at risk), gap, is_new,
-    reasons (en, zh, what it adds, feature), flags, vetoes, question (en, zh or None), and before_grade, before_probability,
-    before_points, before_reasons as the ledger has them. `gap` is the percentile by the model less that by the
-    card, null where there is but one. `gone` are those that were scored in `previous` and are not now: target,
-    entity_id, name, grade, probability, outcome.
+    reasons (en, zh, what it adds, feature), flags, vetoes, question (en, zh or None), and before_grade,
+    before_probability, before_points, before_reasons as the ledger has them. `gap` is the percentile by the model
+    less that by the card, null where there is but one. `gone` are those that were scored in `previous` and are not
+    now: target, entity_id, name, grade, probability, outcome. `customers` are all that are stored, by their id.
     """
 
     run: Run

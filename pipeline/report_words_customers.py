@@ -32,7 +32,7 @@ FACTS: Mapping[str, tuple[str, str, str]] = {
     "first_order_at": ("First order", "首次下单", "day"),
     "last_order_at": ("Last order", "最近下单", "day"),
     "rhythm_days": ("Usual days between orders", "通常下单间隔（天）", "count"),
-    "absent_days": ("Counts as absent after days", "视为流失的天数", "count"),
+    "absent_days": ("Dormant after days", "视为休眠的天数", "count"),
     "invoices_count": ("Invoices", "发票数", "count"),
     "invoices_on_time_share": ("Paid on time", "按时付款率", "share"),
     "invoices_overdue_amount": ("Overdue", "逾期金额", "money"),
