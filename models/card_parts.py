@@ -78,7 +78,7 @@ def card_parts(card: Scorecard, frame: pd.DataFrame, scored: pd.DataFrame | None
         if group.levels:
             parts[f"level_{group.id}"] = _levels(group, scored[f"group_{group.id}"].to_numpy(np.float64))
     parts["weakest_group"] = _pick([group.id for group in card.groups], weakest_groups(card, scored))
-    parts |= {name: list_as_json(scored[name]) for name in ("vetoes", "flags")}
+    parts |= {name: pd.array(list_as_json(scored[name]), dtype="str") for name in ("vetoes", "flags")}
     chosen = next_questions(card, frame, scored)
     parts["next_question"] = _pick([one.id for one in card.criteria], chosen)
     for language in ("en", "zh"):
@@ -98,13 +98,13 @@ def list_as_json(lists: Iterable[Sequence[str]]) -> list[str | None]:
     return [texts[ids] for ids in tuples]
 
 
-def _levels(group: Group, points: NDArray[np.float64]) -> NDArray[Any]:
-    """Level of a group in each row; None where no criterion of it has weight."""
+def _levels(group: Group, points: NDArray[np.float64]) -> Any:
+    """Level of a group in each row; null where no criterion of it has weight."""
     ascending = group.levels[::-1]
     place = np.searchsorted([level.at_least for level in ascending], points, side="right") - 1
     return _pick([level.id for level in ascending], np.where(np.isnan(points), -1, place))
 
 
-def _pick(names: Sequence[str | None], places: NDArray[np.int64]) -> NDArray[Any]:
-    """Return the name at each place; None at -1."""
-    return np.array([*names, None], dtype=object)[places]
+def _pick(names: Sequence[str | None], places: NDArray[np.int64]) -> Any:
+    """Return the name at each place as text, null at -1; of one type, also where all are null."""
+    return pd.array(np.array([*names, None], dtype=object)[places], dtype="str")
