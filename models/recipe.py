@@ -23,7 +23,7 @@ from models.selection import select
 from models.split import Folds, make_folds, weeks_of
 from models.training_set import TrainingSet, check_learnable
 from models.trials import find_candidate, try_columns
-from models.tuning import Trial, joined_rows
+from models.tuning import Trial, joined_rows, map_folds
 
 
 @dataclass(frozen=True)
@@ -121,7 +121,8 @@ def _fit_members(choice: Choice, rows: CodedRows) -> list[tuple[float, Member]]:
     if choice.name != blend.NAME:
         return [(1.0, find_candidate(choice.name).fit(rows, choice.setting))]
     weights, settings = choice.setting["weights"], choice.setting["settings"]
-    return [(weights[name], find_candidate(name).fit(rows, settings[name])) for name in weights]
+    members = map_folds(lambda name: find_candidate(name).fit(rows, settings[name]), weights)
+    return list(zip(weights.values(), members, strict=True))
 
 
 def fit_choice(choice: Choice, rows: TrainingSet) -> FittedModel:
@@ -251,7 +252,7 @@ def evaluate(train: TrainingSet, test: TrainingSet, settings: RecipeSettings = R
     return Evaluation(
         choice=fitted.choice,
         fitted=fitted,
-        candidates=[_measure_trial(one, rows, at, settings) for one in trials],
+        candidates=map_folds(lambda one: _measure_trial(one, rows, at, settings), trials),
         test=measure(test.label, probability, test.group, settings.resamples, settings.seed),
         test_label=test.label,
         test_probability=probability,

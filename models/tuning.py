@@ -15,7 +15,7 @@ from models.level import level_free, level_free_losses
 from models.split import Fold, Folds
 
 WORKERS = 2
-"""Folds fitted at a time, each on one thread: on a busy machine this beats many threads per fit."""
+"""Folds, or members, fitted at a time, each on one thread: on a busy machine this beats many threads per fit."""
 
 Item = TypeVar("Item")
 Result = TypeVar("Result")
@@ -55,7 +55,7 @@ def settled_evidence(kind: str, count: int, fold: int) -> list[int]:
 
 
 def map_folds(task: Callable[[Item], Result], items: Iterable[Item]) -> list[Result]:
-    """Run a task per fold, two at a time; the order of the answers is that of the folds."""
+    """Run a task per fold, or per member of a blend, two at a time; the answers are in the order of the items."""
     with threadpool_limits(limits=1), ThreadPoolExecutor(WORKERS) as pool:
         return list(pool.map(task, items))
 
