@@ -1,12 +1,12 @@
 """The same rows predicted after three splits: what a random or a grouped split would have promised."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 from numpy.typing import NDArray
 
 from features.errors import DataError
-from models.learning_curve import affordable_rows
+from models.blend import MEMORIES, shares
 from models.metrics import log_losses, measure
 from models.recipe import Choice, fit_choice
 from models.selection import clustered_error
@@ -17,7 +17,7 @@ from models.tuning import map_folds
 Positions = NDArray[np.intp]
 Floats = NDArray[np.float64]
 
-MAX_ROWS = 5_000
+MAX_ROWS = 3_000
 MAX_CELLS = 1_000_000
 BLOCKS = 2
 """Newest blocks of time that are predicted."""
@@ -25,6 +25,7 @@ PARTS = 3
 """How often the predicted rows are cut for the random and the grouped split."""
 RESAMPLES = 200
 MIN_ROWS, MIN_OF_EACH_CLASS = 100, 5
+WITHOUT_MEMORIES = "Fitted here is the blend without its members that learn from the newest rows only."
 
 
 @dataclass(frozen=True)
@@ -78,6 +79,21 @@ class SplitComparison:
     notes: tuple[str, ...] = ()
 
 
+def without_memories(choice: Choice) -> Choice:
+    """Return a blend without its members of the newest rows: what splits show does not rest on these.
+
+    Any other choice stays as it is, and so does a blend of nothing but such members.
+    """
+    weights = choice.setting.get("weights", {})
+    kept = [name for name in weights if not name.endswith(tuple(MEMORIES))]
+    if not kept or len(kept) == len(weights):
+        return choice
+    settings = {name: choice.setting["settings"][name] for name in kept}
+    return replace(
+        choice, setting={"weights": dict(zip(kept, shares(kept).tolist(), strict=True)), "settings": settings}
+    )
+
+
 def _few_groups(rows: TrainingSet, most: int, seed: int) -> TrainingSet:
     """Whole groups in random order until there are enough rows: thinning rows would hide what repeats."""
     most = min(most, MAX_CELLS // max(rows.frame.shape[1], 1))
@@ -115,7 +131,8 @@ def compare_splits(choice: Choice, rows: TrainingSet, seed: int = 0) -> SplitCom
     Parameters
     ----------
     choice : Choice
-        Setting and calibrator, which stay as they are.
+        Setting and calibrator, which stay as they are; the members of a blend that learn from the newest rows
+        only are left out.
     rows : TrainingSet
         Training rows; whole groups are drawn where there are many.
     seed : int
@@ -126,9 +143,9 @@ def compare_splits(choice: Choice, rows: TrainingSet, seed: int = 0) -> SplitCom
         Without temporal split where there is no time, or too few of it.
 
     """
-    kept = _few_groups(rows, affordable_rows(choice, MAX_ROWS), seed)
-    newest = _newest(kept, seed)
-    notes = _notes(rows, bool(newest))
+    kept = _few_groups(rows, MAX_ROWS, seed)
+    newest, fitted = _newest(kept, seed), without_memories(choice)
+    notes = (*_notes(rows, bool(newest)), *([] if fitted is choice else [WITHOUT_MEMORIES]))
     valid = np.concatenate([fold.valid for fold in newest]) if newest else np.arange(len(kept), dtype=np.intp)
     if len(valid) < MIN_ROWS or not all(_can_fit(kept.label[fold.train]) for fold in newest):
         return SplitComparison(
@@ -144,13 +161,13 @@ def compare_splits(choice: Choice, rows: TrainingSet, seed: int = 0) -> SplitCom
     def predict(task: tuple[str, Positions]) -> _Answer:
         name, asked = task
         inside = np.isin(group, group[asked]) if name == "grouped" else np.isin(np.arange(len(kept)), asked)
-        return _predict(choice, kept, np.flatnonzero(~inside), asked)
+        return _predict(fitted, kept, np.flatnonzero(~inside), asked)
 
     found: dict[str, list[_Answer]] = {name: [] for name in asked_in}
     for (name, _), answer in zip(tasks, map_folds(predict, tasks), strict=True):
         found[name].append(answer)
     if newest:
-        found["temporal"] = map_folds(lambda fold: _predict(choice, kept, fold.train, fold.valid), newest)
+        found["temporal"] = map_folds(lambda fold: _predict(fitted, kept, fold.train, fold.valid), newest)
     return SplitComparison(tuple(_compare(kept, valid, found, seed)), len(valid), len(kept), len(rows), notes)
 
 

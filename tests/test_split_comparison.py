@@ -10,7 +10,7 @@ from test_recipe import simulate
 from models.calibration import IDENTITY
 from models.learning_curve import affordable_rows, learning_curve, part_sizes
 from models.recipe import Choice, Evaluation, fit_choice
-from models.split_comparison import compare_splits
+from models.split_comparison import compare_splits, without_memories
 from models.training_set import TrainingSet
 
 LOGISTIC = Choice("logistic", {"ramps": 0, "penalty": 30.0}, IDENTITY)
@@ -78,6 +78,15 @@ def test_two_times_are_too_few_for_a_split_in_time() -> None:
     found = compare_splits(LOGISTIC, simulate(300, snapshots=1))
     assert [one.kind for one in found.splits] == ["random", "grouped"]
     assert found.notes == ("There are too few times, a horizon apart, for a split in time within the training rows.",)
+
+
+def test_a_blend_is_compared_without_its_members_of_the_newest_rows() -> None:
+    two = {"logistic": LOGISTIC.setting, "logistic_newest_half": LOGISTIC.setting}
+    blend = Choice("blend", {"weights": {"logistic": 2 / 3, "logistic_newest_half": 1 / 3}, "settings": two}, IDENTITY)
+    found = compare_splits(blend, simulate(400))
+    assert found.notes == ("Fitted here is the blend without its members that learn from the newest rows only.",)
+    assert found.splits == compare_splits(LOGISTIC, simulate(400)).splits  # which is what is left of it
+    assert without_memories(LOGISTIC) is LOGISTIC
 
 
 def test_a_handful_of_rows_is_not_split() -> None:
