@@ -163,7 +163,7 @@ def rate_bands(banding: Banding, good: Floats, direction: int, rows_per_customer
 
     """
     rows = np.bincount(banding.place, minlength=banding.count).astype(np.float64)
-    hits = np.bincount(banding.place, weights=good, minlength=banding.count)
+    hits = np.bincount(banding.place, weights=good, minlength=banding.count).astype(np.float64)
     base = (hits.sum() + 0.5) / (rows.sum() + 1.0)
     strength = STRENGTH * rows_per_customer
     shrunk = (hits + strength * base) / (rows + strength)

@@ -6,6 +6,8 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
+from models.information_value import Floats
+
 
 def move_cutoffs(
     grades: Sequence[Mapping[str, Any]], before: "pd.Series[float]", after: "pd.Series[float]"
@@ -32,20 +34,20 @@ def move_cutoffs(
 
     """
     known = before.notna() & after.notna()
-    old, ordered = before[known].to_numpy(), np.sort(after[known].to_numpy())
+    old, ordered = before[known].to_numpy(np.float64), np.sort(after[known].to_numpy(np.float64))
     if not len(ordered):
         return [dict(grade) for grade in grades]
     moved: list[dict[str, Any]] = []
     highest = 100.0
     for grade in grades[:-1]:
         below = int((old < grade["at_least"]).sum())
-        cut = min(_between(ordered, below), highest)
+        cut = min(_between(np.asarray(ordered), below), highest)
         moved.append({**grade, "at_least": _plain(cut)})
         highest = cut - 0.5
     return [*moved, dict(grades[-1])]
 
 
-def _between(ordered: "np.ndarray[Any, np.dtype[np.float64]]", below: int) -> float:
+def _between(ordered: Floats, below: int) -> float:
     """Return a round number that so many rows lie below; with ties the nearest gap between points."""
     if below >= len(ordered):
         return min(float(np.ceil(ordered[-1] + 0.5)), 100.0)

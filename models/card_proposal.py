@@ -244,7 +244,7 @@ def _points(draft: _Drafted) -> Floats:
     """Points of every band: 0 for the worst that rows fall into, 100 for the best."""
     evidence, met = draft.rates.evidence, draft.rates.rows > 0
     low = evidence[met].min()
-    return np.clip(np.round((evidence - low) / draft.spread * 100.0 / POINTS) * POINTS, 0, 100)
+    return np.asarray(np.clip(np.round((evidence - low) / draft.spread * 100.0 / POINTS) * POINTS, 0, 100))
 
 
 def _merge(draft: _Drafted, points: Floats) -> list[dict[str, Any]]:

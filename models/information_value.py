@@ -14,6 +14,7 @@ Liang, K.-Y., Zeger, S. (1986). Longitudinal data analysis using generalized lin
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -53,7 +54,7 @@ class Effect:
     p_value: float
 
 
-def wilson(hits: Floats, rows: Floats) -> tuple[Floats, Floats]:
+def wilson(hits: NDArray[Any], rows: NDArray[Any]) -> tuple[Floats, Floats]:
     """95 % interval of a share, by Wilson's formula; 0 to 1 where there are no rows.
 
     >>> low, high = wilson(np.array([8.0]), np.array([10.0]))
@@ -84,7 +85,7 @@ def information_value(good: Floats, bad: Floats) -> Floats:
     return np.asarray(((share - other) * ratio).sum(axis=-1))
 
 
-def bin_values(values: "pd.Series[object]", most: int = MOST_BINS) -> Codes:
+def bin_values(values: "pd.Series[Any]", most: int = MOST_BINS) -> Codes:
     """Bin of each value, without a look at the outcome: -1 for null, ascending for numbers.
 
     Numbers are cut into bins of about equally many rows, equal ones never apart; texts are levels, the rare together.

@@ -58,6 +58,7 @@ def make_app() -> typer.Typer:
         promote,
         report,
         retrain,
+        review,
         rollback,
         run,
         score,
@@ -95,6 +96,7 @@ def make_app() -> typer.Typer:
     app.command()(explain.explain)
     app.command()(override.override)
     app.command()(report.report)
+    app.command()(review.review)
     app.command()(forget.forget)
     return app
 

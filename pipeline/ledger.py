@@ -27,6 +27,7 @@ from pipeline.database import answering, describe_place, make_engine, read_url, 
 from pipeline.ledger_forgotten import ForgottenLedger
 from pipeline.ledger_grades import GradeLedger
 from pipeline.ledger_overrides import OverrideLedger
+from pipeline.ledger_review import ReviewLedger
 from pipeline.ledger_writes import WriteLedger, now
 from pipeline.migrations import migrate
 from pipeline.score_columns import SCORE_COLUMNS, score_frame, score_rows
@@ -75,7 +76,8 @@ class Decision:
 class Ledger:
     """The ledger of one deployment; `writes` holds what was written to the CRM, `forgotten` removes entities.
 
-    `grades` has those of earlier runs, `overrides` those that people gave by hand.
+    `grades` has those of earlier runs, `overrides` those that people gave by hand, `past` the scores of
+    many runs at once.
 
     One job at a time writes to it (see `pipeline.lock`); reading needs no lock. Every method is one
     transaction, synced to disk before it returns.
@@ -87,6 +89,7 @@ class Ledger:
         self.forgotten = ForgottenLedger(engine)
         self.grades = GradeLedger(engine)
         self.overrides = OverrideLedger(engine)
+        self.past = ReviewLedger(engine)
 
     def __enter__(self) -> "Ledger":
         return self
