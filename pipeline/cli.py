@@ -46,6 +46,7 @@ def make_app() -> typer.Typer:
     """All commands, ready to be called."""
     from pipeline.commands import (
         check,
+        customer,
         demo,
         evaluate,
         explain,
@@ -94,6 +95,7 @@ def make_app() -> typer.Typer:
     app.add_typer(writeback.app, name="writeback")
     app.command()(run.run)
     app.command()(explain.explain)
+    app.command()(customer.customer)
     app.command()(override.override)
     app.command()(report.report)
     app.command()(review.review)
