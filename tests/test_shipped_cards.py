@@ -169,6 +169,14 @@ def test_no_criterion_is_dead_under_any_choice_of_presets(name: str) -> None:
     assert dead == []
 
 
+@pytest.mark.parametrize("name", ["five_layer", "twelve_factor", "qualification"])
+def test_nobody_is_dropped_for_being_unknown_under_any_choice_of_presets(name: str) -> None:
+    card = card_of(name)
+    nothing = pd.DataFrame({card.features[0]: [None]})
+    laid = {choice: Scorecard.model_validate(lay_over(card, choice)) for choice in preset_choices(card)}
+    assert [choice for choice, one in laid.items() if one.score(nothing)["grade"].tolist() != ["hold"]] == []
+
+
 @pytest.mark.parametrize("name", NAMES)
 def test_what_people_answer_has_a_question_in_both_languages_and_every_criterion_a_source(name: str) -> None:
     card = card_of(name)
