@@ -12,7 +12,13 @@ from typing import Any, Literal, get_args
 from features.errors import DataError
 from pipeline.config import Config
 from pipeline.errors import ConfigError
-from pipeline.forget_files import forget_in_quarantine, forget_in_report, forget_in_runs, forget_in_training
+from pipeline.forget_files import (
+    forget_in_quarantine,
+    forget_in_report,
+    forget_in_review,
+    forget_in_runs,
+    forget_in_training,
+)
 from pipeline.forget_tables import StoredRows, clear_leftovers, open_stored_rows
 from pipeline.ledger import Ledger
 from pipeline.tombstones import Tombstones, load_tombstones, save_tombstones
@@ -168,6 +174,7 @@ def forget(config: Config, ledger: Ledger, entity_id: str, table: Forgettable | 
     quarantine = forget_in_quarantine(folder, tombstones)
     runs = forget_in_runs(folder, tombstones, tables)
     forget_in_report(folder)
+    forget_in_review(folder)
     counts = ledger.forgotten.remove(config, tombstones)
     save_tombstones(folder, replace(tombstones, is_finished=True))
     return ForgetReport(found, removed, training, quarantine, runs, counts.scores, counts.writes, counts.overrides)

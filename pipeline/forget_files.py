@@ -110,6 +110,12 @@ def forget_in_report(folder: Path) -> int:
     return len(pages)
 
 
+def forget_in_review(folder: Path) -> None:
+    """Delete what the last review found, which names whom it disagreed on: `leadsieve review` finds it again."""
+    for place in (folder / "review").glob("*"):
+        place.unlink()
+
+
 def forget_in_quarantine(folder: Path, tombstones: Tombstones) -> int:
     """Remove rows from the quarantine files that name a forgotten entity anywhere; count them."""
     removed = 0
