@@ -16,7 +16,7 @@ from pipeline.report_page import make_report_page
 from pipeline.report_pipeline import show_day
 from pipeline.report_quality import Month, MovedColumn, Quality, Share, read_drift, read_quality
 from pipeline.report_today import Judged, Today
-from pipeline.report_words import Pair
+from pipeline.report_words import VERDICTS, Pair
 from pipeline.svg_chart import Chart, Plot, make_plot, round_ticks
 from pipeline.versions import read_history
 
@@ -44,7 +44,15 @@ def make_health_page(config: Config, ledger: Ledger, tables: CrmTables, today: T
         run_id=today.run.run_id,
         targets=targets,
         review=_review(config),
+        names={one.name: {"grades": one.grades, "criteria": names_of(one, "criteria")} for one in today.targets},
+        verdicts=VERDICTS,
     )
+
+
+def names_of(target: Judged, part: str) -> dict[str, Pair]:
+    """English and Chinese names in a part of the target's card, by id."""
+    found = target.card_document.get(part, ())
+    return {str(one["id"]): (str(one["name"]["en"]), str(one["name"]["zh"])) for one in found}
 
 
 def _history(config: Config, ledger: Ledger, target: Judged) -> History:

@@ -84,6 +84,33 @@ WORDS: Mapping[str, Pair] = {
         "取值与训练时相差最大的字段：0 为相同，1 为毫无重叠。",
     ),
     "drift": ("Who is scored now, against before", "现在的评分对象与以前相比"),
+    "since": ("since", "自"),
+    "settled": ("scores have settled", "个评分已有结果"),
+    "unripe": ("not yet", "个尚无结果"),
+    "came_conversion": ("Won", "赢单"),
+    "came_churn": ("Left", "流失"),
+    "revenue_each": ("Revenue per customer", "户均收入"),
+    "slices_hold": (
+        "Teams and regions where the best grade does better than the next",
+        "最高等级优于次一等级的团队与地区",
+    ),
+    "slices_few": ("too few rows to tell", "数据过少"),
+    "slices_reversed": ("The other way round in", "方向相反"),
+    "criterion": ("Criterion", "评分项"),
+    "verdict": ("Finding", "结论"),
+    "information": ("Information value", "信息值"),
+    "weight": ("Weight", "权重"),
+    "proposed": ("Proposed", "建议"),
+    "gain": ("What the proposed card would gain, on other customers", "建议评分卡在其他客户上的提升"),
+    "the_model": ("model", "模型"),
+    "the_card": ("card", "评分卡"),
+    "the_two": ("both together", "两者结合"),
+    "likely_but_low": ("Likely to turn out well, but graded low", "可能性高但等级低"),
+    "unlikely_but_high": ("Unlikely to turn out well, but graded high", "可能性低但等级高"),
+    "turned_out": ("turned out well:", "结果良好："),
+    "overrides": ("Grades given by hand", "人工改评"),
+    "helped": ("helped", "有益"),
+    "hurt": ("hurt", "有害"),
     "review": ("Findings of the review", "复盘结论"),
     "no_review": (
         "No review yet: run `leadsieve review --since DATE` once outcomes are there.",
@@ -159,3 +186,12 @@ SPOKEN: Mapping[str, Pair] = {
     "no_reasons": ("no reasons: graded by the card alone", "无原因：仅由评分卡评级"),
 }
 """What the script of the pipeline says."""
+
+
+VERDICTS: Mapping[str, Pair] = {
+    "matters": ("matters", "有作用"),
+    "no effect": ("no effect", "无作用"),
+    "points the wrong way": ("points the wrong way", "方向相反"),
+    "too few rows": ("too few rows", "数据过少"),
+}
+"""Findings of a review about a criterion."""
