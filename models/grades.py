@@ -52,6 +52,8 @@ class Wanted:
 def spread(strength: Floats) -> float:
     """Spread of strengths as a standard deviation, from the middle half of those that are finite; 0 for none.
 
+    Where more than half are equal it is their standard deviation.
+
     >>> round(spread(np.array([0.0, 1.0, 2.0, 3.0, np.inf])), 2)
     1.11
     """
@@ -59,7 +61,7 @@ def spread(strength: Floats) -> float:
     if not len(finite):
         return 0.0
     low, high = np.quantile(finite, [0.25, 0.75])
-    return float(high - low) / _QUARTILES_OF_NORMAL
+    return float(high - low) / _QUARTILES_OF_NORMAL or float(finite.std())
 
 
 def apart(strength: Floats, ids: Sequence[str]) -> Floats:

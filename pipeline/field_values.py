@@ -188,6 +188,8 @@ def _converter(value: str, field: TargetField, decimals: int) -> Callable[[Any],
     if value.startswith("reasons_"):
         language = value.removeprefix("reasons_")
         return lambda cell: _cut(_join_reasons(cell, language), field)
+    if value in ("vetoes", "flags"):
+        return lambda cell: _cut(", ".join(json.loads(cell)), field)
     kind = SCORE_VALUES[value]
     if kind == "time":
         return lambda cell: _format_time(cell, field)

@@ -98,7 +98,26 @@ def grade_scores(
         found = _grade(task, strength_of(config, name, rows, scores, folder), ledger, before)
         grades[at], graded_by[at] = found.grade, target.grading.by
         states[name] = found.state
+        notes.append(describe_state(name, found.state))
     return Graded(scores.assign(grade=grades, graded_by=graded_by), states, tuple(notes))
+
+
+def describe_state(name: str, state: Mapping[str, Any]) -> str:
+    """Say where the grades of a target end, from the best down, and how many are in each.
+
+    >>> cuts, rows = {"hold": 0.2, "priority": 0.45}, {"drop": 7, "hold": 4, "priority": 3}
+    >>> describe_state("churn", {"by": "probability", "at_least": cuts, "rows": rows, "kept": 2})
+    'churn: graded by probability: 3 priority (0.45 or more), 4 hold (0.2 or more), 7 drop; 2 keep the grade before.'
+    """
+    bounds = {
+        grade: "nobody" if bound is None else f"{bound:.4g} or more" for grade, bound in state["at_least"].items()
+    }
+    parts = [
+        f"{count:,} {grade}{f' ({bounds[grade]})' if grade in bounds else ''}"
+        for grade, count in reversed(state["rows"].items())
+    ]
+    kept = f"; {state['kept']:,} keep the grade before" if state["kept"] else ""
+    return f"{name}: graded by {state['by']}: {', '.join(parts)}{kept}."
 
 
 def _is_asked(grading: Grading, name: str, card: Scorecard | None, rows: pd.DataFrame, notes: list[str]) -> bool:

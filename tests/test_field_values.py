@@ -43,6 +43,8 @@ def test_every_column_of_the_score_frame_can_be_written() -> None:
         ("horizon_days", NUMBER, 90),
         ("horizon_days", TEXT, "90"),
         ("grade", TEXT, "A"),
+        ("card_grade", TEXT, "A"),
+        ("graded_by", TEXT, "points"),
         ("reasons_en", TEXT, "2 overdue; no calls"),
         ("reasons_en", TargetField("f", "text", length=6), "2 ove…"),
         ("reasons_zh", TEXT, "原因; 原因"),
@@ -55,6 +57,11 @@ def test_a_score_becomes_what_the_field_keeps(value: str, field: TargetField, ex
     found = value_of(value, field)
     assert found == expected
     assert type(found) is type(expected)
+
+
+def test_vetoes_and_flags_are_listed_in_words_of_the_card() -> None:
+    assert value_of("vetoes", TEXT, vetoes='["lawsuit", "bad_debt"]') == "lawsuit, bad_debt"
+    assert value_of("flags", TEXT) is None
 
 
 @pytest.mark.parametrize("value", ["probability", "grade", "reasons_en", "as_of", "points"])

@@ -111,6 +111,10 @@ def test_shares_add_up_from_the_best_grade_down() -> None:
     assert share_counts(400, [0.1], None, 0.1) == (Wanted(40, 36),)
 
 
+def test_a_few_who_differ_make_a_spread_where_most_are_equal() -> None:
+    assert spread(np.array([0.0, 0.0, 0.0, 0.0, 5.0])) == 2.0  # mean 1: (1 + 1 + 1 + 1 + 16) / 5 = 4
+
+
 @pytest.mark.parametrize(("strengths", "expected"), [([], 0.0), ([np.inf, -np.inf], 0.0), ([2.0, 2.0], 0.0)])
 def test_the_spread_of_nothing_is_nothing(strengths: list[float], expected: float) -> None:
     assert spread(np.array(strengths, dtype=np.float64)) == expected

@@ -1,5 +1,7 @@
 """Grading scores of literal runs: by probability and by value, within vetoes and flags, with the grades of before."""
 
+import re
+import shutil
 from collections.abc import Mapping
 from datetime import datetime
 from pathlib import Path
@@ -9,6 +11,7 @@ import numpy as np
 import pandas as pd
 import pytest
 from pydantic import ValidationError
+from small_crm import CHURN_ONLY, World
 
 from features.errors import DataError
 from models.scorecard import Scorecard
@@ -58,7 +61,9 @@ HALF = {"a": 0.5, "b": 0.2}
 """Cut-offs of a probability: 0.5 and 0.2."""
 
 
-def make_config(folder: Path, grading: Mapping[str, Any], **target: Any) -> Config:
+def make_config(
+    folder: Path, grading: Mapping[str, Any], others: Mapping[str, Any] | None = None, **target: Any
+) -> Config:
     churn = {"kind": "churn", "by": "orders", "horizons_days": [90], "spine": {"grid": "month"}, "grading": grading}
     return Config.model_validate(
         {
@@ -66,7 +71,7 @@ def make_config(folder: Path, grading: Mapping[str, Any], **target: Any) -> Conf
             "state": folder,
             "source": {"adapter": "files", "folder": folder, "data_end": "2024-07-01"},
             "tables": {"customers": {"select": "in memory"}, "orders": {"select": "in memory"}},
-            "targets": {"churn": churn | target},
+            "targets": {"churn": churn | target, **(others or {})},
         }
     )
 
@@ -269,6 +274,21 @@ def test_a_value_model_says_what_customers_are_worth(tmp_path: Path) -> None:
     assert grades_in(grade(tmp_path, revenue, {"x": {"value": 500.0}, "y": {"value": 50.0}})) == {"x": "a", "y": "b"}
 
 
+def test_the_value_at_risk_is_what_a_target_of_kind_value_expects(tmp_path: Path) -> None:
+    value = {"kind": "value", "horizons_days": [365], "spine": {"grid": "month"}}
+    grading = {"by": "value", "cut_offs": "fixed", "at_least": {"a": 100, "b": 10}, "value_target": "worth"}
+    config = make_config(tmp_path, grading, {"worth": value})
+    expected = {"target": "worth", "horizon_days": 365, "grade": None, "graded_by": None}
+    rows = {"x": {"p": 0.5}, "y": {"p": 0.9}, "z": {"p": 0.1}, "new": {"p": 0.4}}
+    worth = {"x": expected | {"value": 1000.0}, "y": expected | {"value": 100.0}, "z": expected | {"value": 50.0}}
+    scores = pd.concat([make_scores(rows), make_scores(worth)], ignore_index=True)
+    with open_ledger("sqlite://") as ledger:
+        graded = grade_scores(config, ledger, scores, {"churn": CARD, "worth": None}, None, tmp_path)
+    found = graded.scores[graded.scores["target"] == "churn"].set_index("entity_id")["grade"].to_dict()
+    assert found == {"x": "a", "y": "b", "z": "c", "new": "b"}  # 500, 90, 5; the median of 100 is 40
+    assert graded.scores.loc[graded.scores["target"] == "worth", "grade"].isna().all()
+
+
 def test_without_a_card_grades_have_their_usual_names(tmp_path: Path) -> None:
     at_least = {"priority": 0.6, "nurture": 0.4, "hold": 0.2}
     config = make_config(tmp_path, {"by": "probability", "cut_offs": "fixed", "at_least": at_least})
@@ -321,6 +341,32 @@ def test_a_grading_that_makes_no_sense_is_refused_when_the_config_is_read(
 def test_cut_offs_that_do_not_fit_the_grades_are_named(tmp_path: Path, grading: dict[str, Any], message: str) -> None:
     with pytest.raises(ConfigError, match=message):
         grade(tmp_path, make_config(tmp_path, grading | {"by": "probability"}), {"x": {"p": 0.5}})
+
+
+def test_the_nightly_job_grades_as_many_as_can_be_called_and_comes_out_the_same_again(world: World) -> None:
+    world.change_config(**CHURN_ONLY, capacity={"contacts_per_week": 20}, targets__churn__grading={"by": "probability"})
+    first = world.run("score", "--json").document
+    world.pass_a_day()
+    assert world.run("extract").code == 0
+    second = world.run("score", "--json").document
+    assert re.fullmatch(r"churn: graded by probability: 20 priority \(0\.\d+ or more\), .*", first["notes"][-1])
+    with open_ledger(world.state / "ledger.db") as ledger:
+        runs = [ledger.find_run(one["run_id"]) for one in (first, second)]
+        before, scores = (ledger.scores(one["run_id"]) for one in (first, second))
+    assert [run.details.get("follows") for run in runs if run] == [None, first["run_id"]]
+    assert set(scores["graded_by"]) == {"probability"}
+    assert (before["grade"] == "priority").sum() == 20
+    assert 18 <= (scores["grade"] == "priority").sum() <= 20
+    shutil.rmtree(second["folder"])  # as when its retention has ended
+    assert world.run("score", "--json").document["is_new"] is True
+    with open_ledger(world.state / "ledger.db") as ledger:
+        again, run = ledger.scores(second["run_id"]), ledger.find_run(second["run_id"])
+    pd.testing.assert_frame_equal(again, scores, check_exact=True)
+    assert run is not None
+    assert run.details["grading"] == runs[1].details["grading"]
+    entity = str(scores.loc[scores["grade"] != scores["card_grade"], "entity_id"].iloc[0])
+    document = world.run("explain", entity, "--json").document
+    assert (document["is_equal"], document["graded_by"]) == (True, "probability")  # the grade itself is not recomputed
 
 
 def test_the_run_before_is_the_newest_finished_one_whose_data_ended_earlier(tmp_path: Path) -> None:
