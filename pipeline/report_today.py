@@ -128,7 +128,7 @@ def _with_facts(
         mine = scores[scores["target"] == target.name].reset_index(drop=True)
         part = _entities(mine, target, customers, deals).assign(kind=target.kind)
         part = _with_stake(part, target, folder)
-        parts.append(_with_words(part, target, folder).assign(gap=_gap(mine, target.kind)))
+        parts.append(_with_words(part, target, folder).assign(gap=_gap(mine, target)))
     return pd.concat(parts, ignore_index=True)
 
 
@@ -210,11 +210,18 @@ def _lists(part: pd.DataFrame, name: str) -> list[list[str]]:
     return [json.loads(text) if isinstance(text, str) and text else [] for text in part[name]]
 
 
-def _gap(mine: pd.DataFrame, kind: str) -> np.ndarray:
-    """Percentile by the model, favourable high, less the percentile by the card: -100 to 100."""
-    wish = mine["value"] if kind == "value" else mine["probability"] * (-1.0 if kind == "churn" else 1.0)
-    ranks = [column.rank(pct=True) for column in (wish, mine["points"])]
-    return np.asarray(100.0 * (ranks[0] - ranks[1]), dtype=float)
+def _gap(mine: pd.DataFrame, target: Judged) -> np.ndarray:
+    """Percentile by the model, favourable high, less the percentile by the card: -100 to 100.
+
+    The card ranks by its grade, then by points: a veto is its last word, whatever the points.
+    """
+    wish = mine["value"] if target.kind == "value" else mine["probability"] * (-1.0 if target.kind == "churn" else 1.0)
+    places = {grade: float(at) for at, grade in enumerate(target.grades)}
+    given = [
+        own if isinstance(own, str) else grade for own, grade in zip(mine["card_grade"], mine["grade"], strict=True)
+    ]
+    card = mine["points"] - 1000.0 * np.array([places.get(grade, 0.0) for grade in given])
+    return np.asarray(100.0 * (wish.rank(pct=True) - card.rank(pct=True)), dtype=float)
 
 
 def _with_before(rows: pd.DataFrame, before: pd.DataFrame | None) -> pd.DataFrame:

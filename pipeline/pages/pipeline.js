@@ -1,4 +1,4 @@
-const STEP = 60;
+const STEP = 60, APART = 20;
 const meta = JSON.parse(document.getElementById("meta").textContent);
 const at = (id) => document.getElementById(id);
 const filters = {text: at("f-text"), target: at("f-target"), grade: at("f-grade"), owner: at("f-owner"), region: at("f-region")};
@@ -16,7 +16,7 @@ const VIEWS = {
   priority: {has: (i) => kind(i) === wished, by: [["g", 1], ["v", -1], ["p", -1]]},
   risk: {has: (i) => kind(i) === "churn", by: [["v", -1], ["p", -1]]},
   warnings: {has: (i) => data.f[i].length > 0 || data.x[i].length > 0, by: [["v", -1], ["p", -1]]},
-  disagree: {has: (i) => data.d[i] !== null && Math.abs(data.d[i]) >= 20, by: [["gap", -1]]},
+  disagree: {has: (i) => data.d[i] !== null && Math.abs(data.d[i]) >= APART, by: [["gap", -1]]},
   changed: {has: (i) => moved(i) !== 0 || data.new[i] === 1, by: [["move", -1], ["p", -1]]},
   all: {has: () => true, by: [["n", 1]]},
 };
@@ -109,12 +109,14 @@ function reasonList(i, most) {
   return list;
 }
 
+function apart(i) { return word(data.d[i] > 0 ? "model_higher" : "card_higher").replace("{0}", number(Math.abs(data.d[i]))); }
+
 function why(i) {
   const cell = make("div");
   for (const place of data.f[i]) cell.append(make("span", {class: "badge warn"}, "⚑ " + pick(data.marks[place])), " ");
   for (const place of data.x[i]) cell.append(make("span", {class: "badge warn"}, `${word("veto")}: ${pick(data.marks[place])}`), " ");
   if (view === "disagree" && data.d[i] !== null) {
-    cell.append(make("div", {class: "note"}, `${word(data.d[i] > 0 ? "model_higher" : "card_higher")}: ${Math.abs(data.d[i])} ${word("places")}`));
+    cell.append(make("div", {class: "note"}, apart(i)));
   }
   cell.append(reasonList(i, 2));
   cell.append(make("button", {class: "open", type: "button", "aria-expanded": String(opened.has(i)), "aria-label": `${word(opened.has(i) ? "less" : "details")}: ${data.n[i] || data.id[i]}`},
@@ -143,7 +145,7 @@ function detail(i) {
   const add = (what, ...said) => list.append(make("dt", {}, what), make("dd", {}, ...said));
   add(word("reasons"), reasons && reasons.why[i].length ? reasonList(i, 99) : word("no_reasons"));
   if (reasons && reasons.ask[i] !== null) add(word("ask"), pick(reasons.words[reasons.ask[i]]));
-  if (data.d[i] !== null) add(word("view_disagree"), `${word(data.d[i] > 0 ? "model_higher" : "card_higher")}: ${Math.abs(data.d[i])} ${word("places")}`);
+  if (data.d[i] !== null && Math.abs(data.d[i]) >= APART) add(word("view_disagree"), apart(i));
   if (id) add(word("file"), make("a", {href: `customers.html?${link()}#${encodeURIComponent(id)}`}, data.n[i] ? `${data.n[i]} (${id})` : id));
   return make("tr", {class: "detail", "data-of": i}, make("td", {colspan: HEADS.length}, list));
 }
