@@ -9,6 +9,8 @@ from pathlib import Path
 from typing import Any
 
 import pandas as pd
+import pyarrow as pa
+import pyarrow.compute as pc
 
 from features.errors import DataError
 from models.scorecard import Scorecard
@@ -43,7 +45,7 @@ class StoredRun:
         path = self.folder / file
         if not path.is_file():
             return pd.DataFrame(columns=[key])
-        return pd.read_parquet(path, filters=[(key, "in", sorted(ids))])
+        return pd.read_parquet(path, filters=pc.field(key).isin(pa.array(sorted(ids), pa.string())))
 
     def scores(self, ids: Iterable[str]) -> list[Row]:
         """Scores of some entities for the primary horizon of each target."""

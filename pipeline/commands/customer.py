@@ -35,7 +35,7 @@ def customer(
 
 
 def _print(document: Mapping[str, Any], currency: str) -> None:
-    say(f"{document['customer_id']} as of {document['as_of']} (run {document['run_id']}, money in {currency})")
+    say(f"{document['customer_id']} as of {_short(document['as_of'])} (run {document['run_id']}, money in {currency})")
     for part in ("profile", "history", "worth"):
         known = {name: value for name, value in document[part].items() if value is not None}
         if known:
@@ -73,7 +73,7 @@ def _print_change(change: Mapping[str, Any]) -> None:
         for name in ("probability", "value", "points", "grade")
         if change[name] is not None
     ]
-    say(f"  before, as of {change['as_of']}: {', '.join(before)}")
+    say(f"  before, as of {_short(change['as_of'])}: {', '.join(before)}")
     for sign, name in (("new reason", "reasons_added"), ("no longer a main reason", "reasons_gone")):
         for reason in change[name]:
             say(f"  {sign}: {reason['en']}  {reason['zh']}")
