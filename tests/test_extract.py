@@ -102,19 +102,19 @@ def test_a_run_that_dies_leaves_the_tables_of_the_one_before(tmp_path, monkeypat
 
     def dying_write(*arguments):
         if step == "orders is written" and arguments[3] == "orders":
-            raise KeyboardInterrupt
+            raise KeyboardInterrupt("killed here")
         return write(*arguments)
 
     def dying_replace(path, target):
         name = "orders" if step == "orders is renamed" else "manifest.json"
         if step != "orders is written" and Path(target).name.startswith(name):
-            raise KeyboardInterrupt
+            raise KeyboardInterrupt("killed here")
         return replace(path, target)
 
     with monkeypatch.context() as patch:
         patch.setattr(extract_module, "write_table", dying_write)
         patch.setattr(Path, "replace", dying_replace)
-        with pytest.raises(KeyboardInterrupt):
+        with pytest.raises(KeyboardInterrupt, match="killed here"):
             extract_world(tmp_path, customers=CUSTOMERS, orders=more)
     assert load_tables(before.folder) == before
     assert make_tables(tmp_path, customers=CUSTOMERS, orders=more).tables["orders"].rows == 3

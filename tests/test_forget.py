@@ -310,7 +310,7 @@ class Killed(BaseException):
 def test_a_removal_that_was_killed_is_finished_by_the_next_one(
     config: Config, ledger: Ledger, step: str, other: str
 ) -> None:
-    with patch(step, side_effect=Killed), pytest.raises(Killed):
+    with patch(step, side_effect=Killed("at a step")), pytest.raises(Killed, match="at a step"):
         forget(config, ledger, "ID-K1")
     assert not load_tombstones(config.folder).is_finished
     load_tables(config.folder / "tables")  # whole, whichever they are
@@ -342,7 +342,10 @@ def test_the_next_extract_leaves_out_who_was_forgotten(tmp_path: Path, config: C
 def test_an_extract_after_a_kill_leaves_out_who_was_about_to_be_forgotten(
     tmp_path: Path, config: Config, ledger: Ledger
 ) -> None:
-    with patch("pipeline.forget.StoredRows.remove", side_effect=Killed), pytest.raises(Killed):
+    with (
+        patch("pipeline.forget.StoredRows.remove", side_effect=Killed("at a step")),
+        pytest.raises(Killed, match="at a step"),
+    ):
         forget(config, ledger, "ID-K1")
     report = extract_all(tmp_path)
     assert search(config.folder / "tables", *THEIRS) == []

@@ -232,11 +232,11 @@ def test_killed_anywhere_a_rerun_writes_every_value_once_and_an_undo_takes_it_ba
     for moment in range(0, ALL_MOMENTS, 5):
         config = config_of(tmp_path / str(moment), FIELDS, batch_rows=1)
         (tmp_path / str(moment)).mkdir()
-        with pytest.raises(Killed):
+        with pytest.raises(Killed, match="fuse"):
             run_until(config, crm, Fuse(moment))
         write(config, "r1", SCORES)
         assert sorted(crm.execute("SELECT * FROM log")) == EVERY_FIELD, moment
-        with pytest.raises(Killed):
+        with pytest.raises(Killed, match="fuse"):
             run_until(config, crm, Fuse(moment), undo=True)
         undo(config, "r1")
         assert sorted(crm.execute("SELECT * FROM log")) == sorted(EVERY_FIELD * 2), moment

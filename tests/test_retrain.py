@@ -94,12 +94,13 @@ def promoted(weak: World, tmp_path_factory: pytest.TempPathFactory) -> World:
     """The same after a retraining that was killed twice; shared, so nobody changes it."""
     world = copy_world(weak, tmp_path_factory.mktemp("promoted") / "small")
     with (
-        patch("pipeline.ledger.Ledger.record_decision", side_effect=KilledError),
-        pytest.raises(KilledError),
+        patch("pipeline.ledger.Ledger.record_decision", side_effect=KilledError("deciding")),
+        pytest.raises(KilledError, match="deciding"),
     ):
         retrain(world)  # version 2 is registered, nothing is decided
     assert decisions_of(world) == []
-    with patch("pipeline.retrain.move_champion", side_effect=KilledError), pytest.raises(KilledError):
+    moving = patch("pipeline.retrain.move_champion", side_effect=KilledError("moving"))
+    with moving, pytest.raises(KilledError, match="moving"):
         retrain(world)  # decided, and the alias has not moved
     assert [one.outcome for one in decisions_of(world)] == ["promoted"]
     assert read_champion(world.config, "churn").version == 1

@@ -47,7 +47,7 @@ class Fuse:
 
     def tick(self) -> None:
         if self.left == 0:
-            raise Killed
+            raise Killed("the fuse is through")
         if self.left is not None:
             self.left -= 1
 
@@ -123,7 +123,7 @@ def test_killed_before_or_after_any_step_a_rerun_writes_every_value_once(
     for moment in range(ALL_MOMENTS):
         folder = tmp_path / str(moment)
         config = make_world(folder)
-        with pytest.raises(Killed):
+        with pytest.raises(Killed, match="fuse"):
             guarded_run(config, "r1", undo=False, fuse=Fuse(moment))
         with open_run(config, again) as ledger:
             write_back(config, ledger, make_scores(again, SCORES), again)
@@ -144,7 +144,7 @@ def test_killed_before_or_after_any_step_an_undo_is_continued_and_exact(tmp_path
         folder = tmp_path / str(moment)
         config = make_world(folder)
         guarded_run(config, "r1", undo=False, fuse=Fuse(None))
-        with pytest.raises(Killed):
+        with pytest.raises(Killed, match="fuse"):
             guarded_run(config, "r1", undo=True, fuse=Fuse(moment))
         with open_run(config) as ledger:
             undo_run(config, ledger, "r1")
@@ -160,7 +160,7 @@ def test_a_run_that_was_killed_anywhere_can_be_undone_without_finishing_it(
     for moment in range(4, ALL_MOMENTS):  # from the stored plan on
         folder = tmp_path / str(moment)
         config = make_world(folder)
-        with pytest.raises(Killed):
+        with pytest.raises(Killed, match="fuse"):
             guarded_run(config, "r1", undo=False, fuse=Fuse(moment))
         with open_run(config) as ledger:
             undo_run(config, ledger, "r1")
@@ -171,7 +171,7 @@ def test_a_run_that_was_killed_anywhere_can_be_undone_without_finishing_it(
 def test_killed_three_times_in_a_row_it_still_ends_with_every_value_once(tmp_path: Path, make_world: MakeWorld) -> None:
     config = make_world(tmp_path / "world")
     for moment in (9, 7, 10):  # each time a little further
-        with pytest.raises(Killed):
+        with pytest.raises(Killed, match="fuse"):
             guarded_run(config, "r1", undo=False, fuse=Fuse(moment))
     guarded_run(config, "r1", undo=False, fuse=Fuse(None))
     assert read_deals(tmp_path / "world") == WRITTEN
@@ -184,7 +184,7 @@ def test_an_edit_after_the_kill_is_a_conflict_and_stays(tmp_path: Path, make_wor
     folder = tmp_path / "world"
     config = make_world(folder)
     committed = 2 * len(("current_values", "resolve", "store_plan", "intend", "write")) - 1
-    with pytest.raises(Killed):  # the CRM has committed deal 1, the ledger does not know
+    with pytest.raises(Killed, match="fuse"):  # the CRM has committed deal 1, the ledger does not know
         guarded_run(config, "r1", undo=False, fuse=Fuse(committed))
     assert read_deals(folder)[0] == WRITTEN[0]
     run_sql(folder, "UPDATE deals SET grade = 'mine' WHERE deal_id = 1")
@@ -204,7 +204,7 @@ def test_an_edit_after_the_kill_is_a_conflict_and_stays(tmp_path: Path, make_wor
 
 def test_a_record_that_is_deleted_after_the_kill_is_missing(tmp_path: Path, make_world: MakeWorld) -> None:
     config = make_world(tmp_path / "world")
-    with pytest.raises(Killed):
+    with pytest.raises(Killed, match="fuse"):
         guarded_run(config, "r1", undo=False, fuse=Fuse(8))
     run_sql(tmp_path / "world", "DELETE FROM deals WHERE deal_id = 1")
     with open_run(config, "r2") as ledger:
@@ -352,7 +352,7 @@ def test_a_database_that_goes_away_during_the_write_is_a_crm_error(tmp_path: Pat
 def test_an_interrupted_run_of_another_table_is_left_alone(tmp_path: Path, make_world: MakeWorld) -> None:
     folder = tmp_path / "world"
     config = make_world(folder)
-    with pytest.raises(Killed):
+    with pytest.raises(Killed, match="fuse"):
         guarded_run(config, "r1", undo=False, fuse=Fuse(8))
     run_sql(folder, DEALS.replace("TABLE deals", "TABLE others"))
     mapping = {"target": "others", "key": "deal_id", "fields": {"score": "probability"}}
