@@ -3,8 +3,8 @@
 The points of a card add up, so they are made as log-odds that add up: a logistic regression on the weights of
 evidence of the bands gives each criterion one coefficient; its weight on the card is how far its bands then lie
 apart, and its points are where between its worst and its best band a band lies. With few customers the weights
-stay near those of today. A criterion that tells nothing keeps its points and a weight of `FLOOR`, so that it is
-still asked and the next review can judge it again; one of which too little is known stays as it is.
+stay near those of today. A criterion that tells nothing keeps its points, and its weight goes down to `FLOOR`,
+so that it is still asked and the next review can judge it again; one of which too little is known stays as it is.
 """
 
 import re
@@ -185,10 +185,10 @@ def _weigh(
     idle = {one.id for one in review.criteria if one.verdict == "no effect"} | {
         name for name in ranges if name not in moving
     }
-    weights |= {name: min(weights[name], FLOOR) for name in idle}
-    left = 100.0 - sum(weight for name, weight in weights.items() if name not in moving)
     rarer = min(len(np.unique(group[good > 0.5])), len(np.unique(group[good < 0.5])))
     trust = rarer / (rarer + TRUSTED)
+    weights |= {name: _towards_floor(weights[name], trust) for name in idle}
+    left = 100.0 - sum(weight for name, weight in weights.items() if name not in moving)
     today, data = sum(weights[name] for name in moving), sum(ranges.values())
     even = 1.0 / len(moving)
     shares = {
@@ -196,6 +196,13 @@ def _weigh(
         for name in moving
     }
     return weights | round_weights({name: left * share for name, share in shares.items()}, left)
+
+
+def _towards_floor(weight: float, trust: float) -> float:
+    """Lower a weight to the floor as far as the rows are trusted; a lower one stays."""
+    if weight <= FLOOR:
+        return weight
+    return float(max(FLOOR, round((weight + trust * (FLOOR - weight)) / STEP) * STEP))
 
 
 def round_weights(weights: Mapping[str, float], total: float) -> dict[str, float]:

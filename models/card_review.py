@@ -3,7 +3,8 @@
 Good is what the points are meant to favour: a deal that was won, a customer who stayed. For a target churn,
 where label 1 means leaving, that is label 0 (`wanted`); for a value it is revenue above the median.
 
-A criterion is judged by the rows that have a value for it: that there is none may tell a lot, but nothing of
+That no effect was found is only said to be none where a strong one would have been seen; else there were too few
+rows. A criterion is judged by the rows that have a value for it: that there is none may tell a lot, but nothing of
 what was asked. How it is cut for that is not asked of the outcome, so that a test of it means what it says.
 """
 
@@ -39,6 +40,8 @@ Shape = Literal["rises", "falls", "best in the middle", "worst in the middle", "
 
 WORTHLESS = 0.01
 """Information value below which nothing is worth a point, even if it is real; useless is what they call 0.02."""
+STRONG = 0.1
+"""Information value that the rows have to exclude before it is said that there is no effect: it is called medium."""
 SURE = 1.96
 """Standard errors beyond which a direction is taken for found."""
 
@@ -286,9 +289,10 @@ def _conclude(look: _Look, judged: tuple[float, float, bool] | None) -> Criterio
     is_real = is_real and high >= WORTHLESS
     points = int(np.sign(look.by_points)) if abs(look.by_points) > SURE else 0
     direction = int(np.sign(look.by_value)) if is_real and abs(look.by_value) > SURE else 0
-    wrong = is_real and points < 0
+    unreal: Verdict = "too few rows" if high >= STRONG else "no effect"
+    real: Verdict = "points the wrong way" if points < 0 else "matters"
     return CriterionReview(
-        verdict="points the wrong way" if wrong else "matters" if is_real else "no effect",
+        verdict=real if is_real else unreal,
         value=look.effect.value,
         low=low,
         high=high,
