@@ -43,7 +43,7 @@ def class_customers(
     Returns
     -------
     DataFrame
-        buying_potential, profit_class, strategic: text or None, on the index of `customers`.
+        buying_potential, profit_class, strategic: text or null, on the index of `customers`.
 
     """
     has_card = customers["flags"].notna().to_numpy()
