@@ -66,14 +66,14 @@ def _inputs(rows: CodedRows, encoding: str) -> list[dict[str, Any]]:
     return inputs
 
 
-def _matrix(rows: CodedRows, inputs: Sequence[dict[str, Any]], cross_fit: bool) -> Floats:
-    """Inputs of the trees; for rows to fit on, log-odds come from rows of other groups."""
+def tree_matrix(rows: CodedRows, inputs: Sequence[dict[str, Any]], cross_fit: bool) -> Floats:
+    """Inputs of trees; for rows to fit on, the log-odds of text come from rows of other groups."""
     matrix = np.empty((len(rows), len(inputs)))
     for place, entry in enumerate(inputs):
         column = rows.columns[entry["column"]]
         if entry["kind"] == "number":
             matrix[:, place] = column
-        elif cross_fit and not entry["is_level"]:
+        elif cross_fit and not entry.get("is_level"):
             categories = len(entry["values"])
             matrix[:, place] = cross_fit_target_encoding(rows, entry["column"], categories, ENCODING_STRENGTH, SEED)
         else:
@@ -127,23 +127,23 @@ class BoostedTrees:
         places = sorted(range(len(settings)), key=lambda at: (*_shape(settings[at]), settings[at]["trees"]))
         for encoding, same_encoding in groupby(places, key=lambda at: settings[at]["encoding"]):
             inputs = _inputs(train, encoding)
-            seen = _dataset(_matrix(train, inputs, cross_fit=True), train.label)
-            unseen = _matrix(valid, inputs, cross_fit=False)
+            seen = _dataset(tree_matrix(train, inputs, cross_fit=True), train.label)
+            unseen = tree_matrix(valid, inputs, cross_fit=False)
             for _, same_shape in groupby(same_encoding, key=lambda at: _shape(settings[at])):
                 at = list(same_shape)
                 booster = _train(train, seen, inputs, settings[at[-1]])
-                found[at] = _staged(booster, unseen, [settings[place]["trees"] for place in at])
+                found[at] = staged(booster, unseen, [settings[place]["trees"] for place in at])
         return found
 
     def fit(self, rows: CodedRows, setting: Setting) -> Member:
         """Grow the trees on all rows given."""
         rows = strongest_columns(rows, affordable(rows, *COLUMNS))
         inputs = _inputs(rows, setting["encoding"])
-        booster = _train(rows, _dataset(_matrix(rows, inputs, cross_fit=True), rows.label), inputs, setting)
+        booster = _train(rows, _dataset(tree_matrix(rows, inputs, cross_fit=True), rows.label), inputs, setting)
         return Member({"kind": "trees", "file": FILE, "inputs": inputs}, {FILE: booster.model_to_string()})
 
 
-def _staged(booster: lgb.Booster, matrix: Floats, trees: Sequence[int]) -> Floats:
+def staged(booster: lgb.Booster, matrix: Floats, trees: Sequence[int]) -> Floats:
     """Raw log-odds after each number of trees, counted upwards."""
     total, done, stages = np.zeros(len(matrix)), 0, []
     for count in trees:

@@ -1,6 +1,6 @@
 """How good probabilities are: METRICS with intervals, by hand-checkable definitions."""
 
-from typing import Any
+from typing import Any, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
@@ -85,23 +85,42 @@ def _mean_of_top(seen: Floats, hits: Floats, count: Floats) -> Floats:
     return np.asarray(hits[rows, end] / seen[rows, end])
 
 
-def _bootstrap(ranked: _Sorted, group: NDArray[Any] | None, resamples: int, seed: int) -> dict[str, list[Floats]]:
-    """Measure resamples of whole groups (of rows, if there are none)."""
-    size = len(ranked.label)
-    codes = np.arange(size) if group is None else np.unique(group.astype(str), return_inverse=True)[1][ranked.order]
+class Weighable(Protocol):
+    """Rows in an order of their own, whose figures can be taken under many weights at once."""
+
+    order: NDArray[np.intp]
+
+    def measure(self, weights: Floats) -> dict[str, Floats]:
+        """Return each figure for each row of weights (resamples x rows, in that order)."""
+        ...
+
+
+def resampled_intervals(
+    rows: Weighable, group: NDArray[Any] | None, resamples: int, seed: int
+) -> dict[str, list[float | None]]:
+    """Middle 95 % of each figure over resamples of whole groups (of rows, if there are none); null if it has none."""
+    size = len(rows.order)
+    codes = np.arange(size) if group is None else np.unique(group.astype(str), return_inverse=True)[1][rows.order]
     groups = int(codes.max()) + 1
     generator = np.random.default_rng(seed)
-    found: dict[str, list[Floats]] = {name: [] for name in NAMES}
+    found: dict[str, list[Floats]] = {}
     step = max(1, CHUNK_CELLS // size)
     for start in range(0, resamples, step):
         drawn = generator.integers(0, groups, size=(min(step, resamples - start), groups))
         counts = np.stack([np.bincount(row, minlength=groups) for row in drawn]).astype(np.float64)
-        for name, values in ranked.measure(counts[:, codes]).items():
-            found[name].append(values)
-    return found
+        for name, values in rows.measure(counts[:, codes]).items():
+            found.setdefault(name, []).append(values)
+    return {name: _middle(np.concatenate(parts)) for name, parts in found.items()}
 
 
-def _number(value: float) -> float | None:
+def _middle(values: Floats) -> list[float | None]:
+    known = values[np.isfinite(values)]
+    ends = np.quantile(known, (0.025, 0.975)) if len(known) else (np.nan, np.nan)
+    return [finite(ends[0]), finite(ends[1])]
+
+
+def finite(value: float) -> float | None:
+    """Return a figure for JSON: None for one that does not exist."""
     return float(value) if np.isfinite(value) else None
 
 
@@ -140,12 +159,7 @@ def measure(
     ranked = _Sorted(label, probability, seed)
     point = ranked.measure(np.ones((1, len(label))))
     document: dict[str, Any] = {"rows": len(label), "base_rate": float(label.mean())}
-    document.update({name: _number(point[name][0]) for name in NAMES})
+    document.update({name: finite(point[name][0]) for name in NAMES})
     if resamples:
-        document["interval"] = {}
-        for name, parts in _bootstrap(ranked, group, resamples, seed).items():
-            values = np.concatenate(parts)
-            values = values[np.isfinite(values)]
-            bounds = np.quantile(values, (0.025, 0.975)) if len(values) else (np.nan, np.nan)
-            document["interval"][name] = [_number(bounds[0]), _number(bounds[1])]
+        document["interval"] = resampled_intervals(ranked, group, resamples, seed)
     return document

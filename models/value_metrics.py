@@ -1,6 +1,5 @@
 """How good predictions of revenue are: errors, ranking, level and calibration, each with an interval."""
 
-from collections.abc import Mapping
 from typing import Any
 
 import numpy as np
@@ -8,12 +7,12 @@ from numpy.typing import NDArray
 from scipy.stats import rankdata
 
 from models.candidate import Floats
+from models.metrics import finite, resampled_intervals
 from models.tweedie import deviances
 
 NAMES = ("mae", "rmse", "deviance", "spearman", "gini", "captured_at_10", "predicted_over_observed")
 TENTHS = 10
 TOP_SHARE = 0.1
-CHUNK_CELLS = 4_000_000
 
 
 class _Rows:
@@ -70,10 +69,6 @@ def _tenths(rows: _Rows) -> list[dict[str, float]]:
     return [{"rows": len(part), "predicted": float(value), "observed": float(seen)} for part, value, seen in means]
 
 
-def _number(value: float) -> float | None:
-    return float(value) if np.isfinite(value) else None
-
-
 def measure_value(
     revenue: Floats,
     value: Floats,
@@ -106,29 +101,8 @@ def measure_value(
     rows = _Rows(revenue, value, seed)
     point = rows.measure(np.ones((1, len(revenue))))
     document: dict[str, Any] = {"rows": len(revenue), "mean": float(revenue.mean())}
-    document |= {name: _number(point[name][0]) for name in NAMES}
+    document |= {name: finite(point[name][0]) for name in NAMES}
     document["tenths"] = _tenths(rows)
     if resamples:
-        document["interval"] = _intervals(rows, group, resamples, seed)
+        document["interval"] = resampled_intervals(rows, group, resamples, seed)
     return document
-
-
-def _intervals(rows: _Rows, group: NDArray[Any] | None, resamples: int, seed: int) -> Mapping[str, Any]:
-    size = len(rows.revenue)
-    codes = np.arange(size) if group is None else np.unique(group.astype(str), return_inverse=True)[1][rows.order]
-    groups = int(codes.max()) + 1
-    generator = np.random.default_rng(seed)
-    found: dict[str, list[Floats]] = {name: [] for name in NAMES}
-    step = max(1, CHUNK_CELLS // size)
-    for start in range(0, resamples, step):
-        drawn = generator.integers(0, groups, size=(min(step, resamples - start), groups))
-        counts = np.stack([np.bincount(row, minlength=groups) for row in drawn]).astype(np.float64)
-        for name, values in rows.measure(counts[:, codes]).items():
-            found[name].append(values)
-    bounds = {}
-    for name, parts in found.items():
-        values = np.concatenate(parts)
-        known = values[np.isfinite(values)]
-        ends = np.quantile(known, (0.025, 0.975)) if len(known) else (np.nan, np.nan)
-        bounds[name] = [_number(ends[0]), _number(ends[1])]
-    return bounds

@@ -6,15 +6,13 @@ from typing import Any
 import lightgbm as lgb
 import numpy as np
 
+from models.boosted_trees import ENCODING_STRENGTH, SEED, staged, tree_matrix
 from models.candidate import Floats, Member, Setting
-from models.encoding import CodedRows, cross_fit_target_encoding, fit_target_encoding
-from models.predict import look_up
+from models.encoding import CodedRows, fit_target_encoding
 from models.screening import affordable, strongest_columns
 
-ENCODING_STRENGTH = 20.0
 LEAF_SHARE = 0.01
 COLUMNS = 60, 2.0
-SEED = 7
 
 
 def _parameters(objective: dict[str, Any], rows: int, setting: Setting) -> dict[str, Any]:
@@ -49,21 +47,6 @@ def _inputs(rows: CodedRows) -> list[dict[str, Any]]:
     return inputs
 
 
-def _matrix(rows: CodedRows, inputs: Sequence[dict[str, Any]], is_fitted_on: bool) -> Floats:
-    """Inputs of the trees; text of rows to fit on is told by rows of other customers."""
-    matrix = np.empty((len(rows), len(inputs)))
-    for place, entry in enumerate(inputs):
-        column = rows.columns[entry["column"]]
-        if entry["kind"] == "number":
-            matrix[:, place] = column
-        elif is_fitted_on:
-            count = len(entry["values"])
-            matrix[:, place] = cross_fit_target_encoding(rows, entry["column"], count, ENCODING_STRENGTH, SEED)
-        else:
-            matrix[:, place] = look_up(column, entry)
-    return matrix
-
-
 class RevenueTrees:
     """Trees over rows whose label is a rank from 0 to 1, by which text is encoded and columns are screened.
 
@@ -77,7 +60,7 @@ class RevenueTrees:
     def __init__(self, rows: CodedRows) -> None:
         self.rows = strongest_columns(rows, affordable(rows, *COLUMNS))
         self.inputs = _inputs(self.rows)
-        self.seen = _matrix(self.rows, self.inputs, is_fitted_on=True)
+        self.seen = tree_matrix(self.rows, self.inputs, cross_fit=True)
 
     def grow(self, target: Floats, objective: dict[str, Any], setting: Setting) -> lgb.Booster:
         """Grow trees towards a target."""
@@ -87,13 +70,8 @@ class RevenueTrees:
 
     def staged(self, booster: lgb.Booster, valid: CodedRows | None, trees: Sequence[int]) -> Floats:
         """Raw predictions after each number of trees, counted upwards, for other rows or (None) those fitted on."""
-        matrix = self.seen if valid is None else _matrix(valid, self.inputs, is_fitted_on=False)
-        total, done, stages = np.zeros(len(matrix)), 0, []
-        for count in trees:
-            part = booster.predict(matrix, done, count - done, raw_score=True, num_threads=1)
-            total, done = total + np.asarray(part), count
-            stages.append(total)
-        return np.array(stages)
+        matrix = self.seen if valid is None else tree_matrix(valid, self.inputs, cross_fit=False)
+        return staged(booster, matrix, trees)
 
     def member(self, booster: lgb.Booster, file: str) -> Member:
         """Return the document and the text of trees, as a bundle stores them."""
