@@ -44,7 +44,7 @@ def python(program: str, folder: Path) -> subprocess.CompletedProcess[str]:
 def test_the_commands_are_those_of_the_nightly_job_and_of_its_preparation():
     assert {" ".join(path) for path in COMMANDS} == {
         "init", "demo", "simulate", "extract", "check", "train", "evaluate", "retrain", "promote", "rollback",
-        "history", "score", "run", "explain", "override", "report", "review", "forget",
+        "history", "score", "run", "explain", "customer", "override", "report", "review", "forget",
         "features list", "features describe", "features show",
         "scorecard check", "scorecard score", "scorecard explain", "scorecard propose",
         "writeback plan", "writeback apply", "writeback undo", "writeback status",
