@@ -17,6 +17,8 @@ def _check_value(value: Any) -> Any:
         raise ValueError(f"YAML reads an unquoted {word} as {value}. Put it in quotes")
     if not isinstance(value, str | int | float):
         raise ValueError(f"expected a text or a number, got {value!r}. List several values under 'in'")
+    if isinstance(value, float) and not math.isfinite(value):
+        raise ValueError(f"no feature is ever {value}. Remove it")
     return value
 
 
@@ -109,6 +111,10 @@ def _check_intervals(bands: tuple[Band, ...], where: str) -> None:
     for left, right in itertools.pairwise(ordered):
         start = -math.inf if right.at_least is None else right.at_least
         end = math.inf if left.below is None else left.below
+        if math.isinf(start):
+            raise ValueError(
+                f"{where}: two bands have no at_least, so both begin at the lowest number. Give one of them"
+            )
         if end > start:
             raise ValueError(f"{where}: bands overlap from {start:g} on. Let one begin where the other ends")
         if end < start:

@@ -13,6 +13,14 @@ from models.nearest import nearest
 from models.scorecard_schema import Card
 
 Place = tuple[int | str, ...]
+_PLAIN_WORDS = {
+    "tuple_type": "expected a list. Put it in [ ], or on lines that begin with a dash",
+    "dict_type": "expected a mapping of names to what they change. Write `name: {...}`",
+    "model_type": "expected a mapping of keys to values. Write `{key: value, ...}`",
+    "int_type": "expected a whole number. Write one without quotes and decimals",
+    "float_type": "expected a number. Write one",
+}
+"""What the kinds of a file's parts are called by people who know YAML."""
 
 
 class _StrictLoader(yaml.SafeLoader):
@@ -90,5 +98,7 @@ def describe_problem(path: Path, error: ValidationError, document: Mapping[str, 
         message = first["msg"].removeprefix("Value error, ")
         end = f" (in {_place(document, location)})." if location else "" if message.endswith(("?", ".")) else "."
         return f"{start}{message}{end}"
+    if first["type"] in _PLAIN_WORDS:
+        return f"{start}{_place(document, location)} is {first['input']!r}, {_PLAIN_WORDS[first['type']]}."
     hint = " Put it in quotes" if first["type"] == "string_type" and isinstance(first["input"], int | float) else ""
     return f"{start}{_place(document, location)} is {first['input']!r}: {first['msg']}.{hint}".rstrip(".") + "."

@@ -239,6 +239,13 @@ def test_a_preset_of_a_card_without_any_is_refused(tmp_path: Path):
         ("basket: {bands: [{below: 1000, points: 0}, {at_least: 1000, points: 100}]}", "basket: {weight: 60}",
          "with preset 'pharma': weights sum to 110"),
         ("  startup:", "  Startup:", r"presets.Startup.*should match pattern"),
+        ("[{below: 3, points: 0}, {at_least: 3, points: 100}]", "{below: 3, points: 0}",
+         r"criteria 'need'\.bands is \{.*\}, expected a list\. Put it in \[ \], or on lines that begin with a dash\.$"),
+        ("name: {en: Need, zh: 需求}", "name: Need",
+         r"criteria 'need'\.name is 'Need', expected a mapping of keys to values\. Write"),
+        ("{at_least: 3, points: 100}]", "{below: 9, points: 100}]", "two bands have no at_least, so both begin at the"),
+        ('{equals: "yes", points: 100}', "{equals: .inf, points: 100}", "no feature is ever inf. Remove it"),
+        ("missing: 50", "missing: many", "criteria 'need'.missing is 'many', expected a whole number. Write"),
         ("weight: 0\n", "weight: -1\n", "weight is -1: Input should be greater than or equal to 0"),
     ],
 )  # fmt: skip
