@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from sklearn.isotonic import isotonic_regression
 
 from models.binned import find_cuts
-from models.card_conditions import in_order
+from models.card_conditions import in_order, spellings
 from models.information_value import Codes, Floats
 from models.scorecard_schema import Criterion
 
@@ -81,11 +81,11 @@ def learned_bands(criterion: Criterion, values: "pd.Series[Any]", good: Floats, 
         numbers = values.to_numpy(dtype=np.float64, na_value=np.nan)
         seen = numbers[known & learn]
         return _between(values, round_cuts(find_cuts(seen, good[known & learn]), seen))
-    named = [value for band in criterion.bands for value in band.listed]
+    named = list(criterion.listed)
     counts = values[known & learn].value_counts()
     often = counts.index[counts >= LEVEL_SHARE * max(len(values), 1)]
     levels = [*named, *sorted(set(_plain(often)) - set(named), key=str)]
-    levels = [value for value in levels if isinstance(value, str) == isinstance(named[0], str)]
+    levels = [value for value in spellings(levels).values() if isinstance(value, str) == isinstance(named[0], str)]
     return _listed(values, [(value,) for value in levels], [{"equals": value} for value in levels])
 
 

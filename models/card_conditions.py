@@ -2,7 +2,9 @@
 
 import itertools
 import math
+import unicodedata
 from collections import Counter
+from collections.abc import Iterable
 from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, model_validator
@@ -91,10 +93,35 @@ def check_bands(bands: tuple[Band, ...], otherwise: int | None, where: str) -> N
         return
     if otherwise is None:
         raise ValueError(f"{where}: values that no band lists have no points. Add 'otherwise: 0' or other points")
-    counts = Counter(value for band in bands for value in band.listed)
-    twice = [value for value, count in counts.items() if count > 1]
-    if twice:
-        raise ValueError(f"{where}: bands overlap, {twice[0]!r} is listed twice. Keep it in one band")
+    bands_of: dict[Any, Band] = {}
+    for band in bands:
+        twice = [value for value, count in Counter(band.listed).items() if count > 1]
+        twice += [value for value in band.listed if bands_of.setdefault(fold(value), band) is not band]
+        if twice:
+            raise ValueError(
+                f"{where}: bands overlap, {twice[0]!r} is listed twice (case does not count). Keep it in one band"
+            )
+
+
+def fold(value: str | int | float) -> str | int | float:
+    """Return a text as it compares with others: without case, width of letters and blanks that people do not see.
+
+    >>> fold("  Ｙes "), fold(" real  estate"), fold(1)
+    ('yes', 'real estate', 1)
+    """
+    return " ".join(unicodedata.normalize("NFKC", value).casefold().split()) if isinstance(value, str) else value
+
+
+def spellings(values: Iterable[str | int | float]) -> dict[str | int | float, str | int | float]:
+    """Return the first spelling of each value, by what it is when folded.
+
+    >>> list(spellings(["Yes", "yes", "no"]).values())
+    ['Yes', 'no']
+    """
+    found: dict[str | int | float, str | int | float] = {}
+    for value in values:
+        found.setdefault(fold(value), value)
+    return found
 
 
 def in_order(bands: tuple[Band, ...]) -> list[Band]:

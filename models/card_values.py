@@ -6,6 +6,7 @@ import numpy as np
 import pandas as pd
 
 from features.errors import DataError
+from models.card_conditions import fold, spellings
 from models.scorecard_schema import Card, Criterion, Flag, Question, Veto
 
 _KINDS: dict[type[Question], str] = {Criterion: "criterion", Veto: "veto", Flag: "flag"}
@@ -25,6 +26,7 @@ def question_values(question: Question, frame: pd.DataFrame, card: Card) -> "pd.
     Returns
     -------
     Series or None
+        A text that the card names is spelt as there, whatever its case and blanks.
         None if the frame has nothing of what the question reads.
 
     Raises
@@ -45,7 +47,17 @@ def question_values(question: Question, frame: pd.DataFrame, card: Card) -> "pd.
     values = frame[names[0]]
     for name in names[1:]:
         values = frame[name] if values.isna().all() else values.where(values.notna(), frame[name])
-    return values
+    return _as_spelt(values, question) if question.condition.kind == "text" else values
+
+
+def _as_spelt(values: "pd.Series[Any]", question: Question) -> "pd.Series[Any]":
+    """Spell the texts that the card names as it does: people write Yes, YES and yes."""
+    spelt = spellings(question.listed)
+    codes, distinct = pd.factorize(values, use_na_sentinel=True)
+    named = [spelt.get(fold(value), value) for value in distinct]
+    if named == list(distinct):
+        return values
+    return pd.Series(pd.array(np.array([*named, None], dtype=object)[codes], dtype="str"), index=values.index)
 
 
 def _numbers(values: "pd.Series[Any]") -> Any:

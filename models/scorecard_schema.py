@@ -63,6 +63,11 @@ class Question(Part):
         raise NotImplementedError
 
     @property
+    def listed(self) -> tuple[str | int | float, ...]:
+        """All values that are named, as the card spells them."""
+        return self.condition.listed
+
+    @property
     def parsed(self) -> Formula | None:
         """The formula, read."""
         return None if self.formula is None else parse_formula(self.formula)
@@ -106,6 +111,11 @@ class Criterion(Question):
     def condition(self) -> Condition:
         """The first band."""
         return self.bands[0]
+
+    @property
+    def listed(self) -> tuple[str | int | float, ...]:
+        """All values of all bands."""
+        return tuple(value for band in self.bands for value in band.listed)
 
     @property
     def units(self) -> int:

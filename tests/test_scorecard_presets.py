@@ -124,6 +124,22 @@ def test_an_answer_is_read_as_number_or_text_and_the_deals_own_comes_first(tmp_p
     assert scored["coverage"].tolist() == [0.5, 0.5, 0.0]
 
 
+def test_texts_compare_without_case_blanks_and_width_of_letters(tmp_path: Path):
+    said = ["yes", " YES", "Ｙｅｓ", "y e s", "jes"]  # the last two are other words
+    frame = make_frame(deal_assessment_authority_answer=said, deal_assessment_lawsuit_answer=said)
+    scored = make_card(tmp_path).score(frame)
+    assert scored["points_authority"].tolist() == [20.0, 20.0, 20.0, 2.0, 2.0]
+    assert scored["vetoes"].tolist() == [["lawsuit"], ["lawsuit"], ["lawsuit"], [], []]
+
+
+def test_one_band_may_spell_a_text_in_several_ways_but_not_two(tmp_path: Path):
+    text = CARD.replace('{equals: "yes", points: 100}', '{in: ["Yes", "yes"], points: 100}')
+    assert make_card(tmp_path, text).score(make_frame(deal_assessment_authority_answer=["YES"]))["points"][0] == 45
+    text = CARD.replace('{equals: "yes", points: 100}', '{equals: "Yes", points: 100}, {equals: "yes", points: 50}')
+    with pytest.raises(ScorecardError, match=r"bands overlap, 'yes' is listed twice \(case does not count\)"):
+        make_card(tmp_path, text)
+
+
 def test_on_a_customer_only_the_customers_answers_count(tmp_path: Path):
     card = make_card(tmp_path, CARD.replace("entity: deal", "entity: customer"))
     assert "assessment_authority_answer" in card.features
