@@ -149,5 +149,5 @@ def _disagreement(
         "rate": hits / count if count else None,
         "low": float(low[0]),
         "high": float(high[0]),
-        "shown": told.assign(as_of=told["as_of"].astype(str)).to_dict("records"),
+        "shown": told.assign(as_of=[one.isoformat() for one in told["as_of"]]).to_dict("records"),
     }
