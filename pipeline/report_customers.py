@@ -129,6 +129,8 @@ def _scores(place: int, one: Judged, rows: pd.DataFrame, folder: Path, monthly: 
         "id": rows["entity_id"].tolist(),
         "g": [grades.get(grade) for grade in rows["grade"]],
         "b": [grades.get(grade) for grade in rows["before_grade"]],
+        "cg": [grades.get(grade) for grade in rows["card_grade"]],
+        "hand": [1 if one == "override" else None for one in rows["graded_by"]],
         "new": [1 if one else None for one in rows["is_new"]],
         **{key: numbers(rows[name], digits) for key, name, digits in _NUMBERS},
         "why": [[[en, zh, round(adds, 3)] for en, zh, adds, _ in some] for some in rows["reasons"]],

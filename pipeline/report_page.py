@@ -5,7 +5,6 @@ from pathlib import Path
 from typing import Any
 
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
-from markupsafe import Markup
 
 from pipeline.report_payload import safe_json, source_hash
 from pipeline.report_words import PAGES, WORDS, Pair
@@ -27,17 +26,17 @@ def make_report_page(
     spoken : mapping
         What its script says.
     **facts
-        What else its template reads; `Markup` comes from `pipeline.report_payload` alone.
+        What else its template reads; `safe` there is what comes from `pipeline.report_payload` alone.
 
     """
     key = PAGES[page]
-    style = (FOLDER / "_report.css").read_text(encoding="utf-8")
+    pages = Environment(loader=FileSystemLoader(FOLDER), autoescape=True, undefined=StrictUndefined, trim_blocks=True)
+    style = pages.get_template("_report.css").render()
     script = "".join((FOLDER / each).read_text(encoding="utf-8") for each in ("_report.js", f"{key}.js"))
     policy = (
         f"default-src 'none'; script-src {source_hash(script)}; style-src {source_hash(style)}; "
         "base-uri 'none'; form-action 'none'"
     )
-    pages = Environment(loader=FileSystemLoader(FOLDER), autoescape=True, undefined=StrictUndefined, trim_blocks=True)
     return pages.get_template(f"{key}.html").render(
         page=page,
         pages=list(PAGES.items()),
@@ -46,8 +45,8 @@ def make_report_page(
         name=name,
         as_of=as_of,
         since=since,
-        style=Markup(style),  # noqa: S704  (files of our own)
-        script=Markup(script),  # noqa: S704
+        style=style,
+        script=script,
         policy=policy,
         spoken=safe_json(dict(spoken)),
         **facts,

@@ -179,6 +179,8 @@ def _columns(today: Today) -> dict[str, Any]:
         "n": _texts(rows["name"]),
         "g": [grades.get((target, grade), -1) for target, grade, _ in pairs],
         "b": [grades.get((target, grade), -1) for target, _, grade in pairs],
+        "cg": [grades.get(pair, -1) for pair in zip(rows["target"], rows["card_grade"], strict=True)],
+        "hand": (rows["graded_by"] == "override").astype(int).tolist(),
         "new": rows["is_new"].astype(int).tolist(),
         "p": numbers(rows["probability"], 4),
         "bp": numbers(rows["before_probability"], 4),

@@ -77,6 +77,8 @@ SPOKEN: Mapping[str, Pair] = {
     "ask": ("Ask next", "下一步要问"),
     "changed": ("Since the last run", "较上次"),
     "was": ("was", "原为"),
+    "by_hand": ("by hand", "人工改评"),
+    "by_card": ("card:", "评分卡："),
     "same": ("nothing moved", "无变化"),
     "fresh": ("not in the last run", "上次未出现"),
     "no_longer": ("no longer a main reason", "不再是主要原因"),

@@ -127,7 +127,7 @@ def make_report_world(state: Path, **keys: Any) -> Config:
             score("conversion", "D1", 0.6, 80, "good"),
             score("conversion", "D2", 0.3, 90, "good", reasons=told),
             score("conversion", "D3", 0.1, 20, "poor", flags='["early_warning"]', vetoes='["court"]'),
-            score("churn", "C1", 0.25, 80, "good"),
+            score("churn", "C1", 0.25, 80, "good", card_grade="fair", graded_by="override"),
             score("churn", "C2", 0.75, 30, "poor", flags='["early_warning"]'),
         ])  # fmt: skip
     folder = config.folder / "runs" / last

@@ -136,7 +136,7 @@ def test_the_columns_that_moved_most_come_first_and_equal_ones_are_left_out(tmp_
 
 
 def test_json_in_a_page_cannot_end_its_element_nor_a_line() -> None:
-    text = str(safe_json([HOSTILE]))
+    text = safe_json([HOSTILE])
     assert not set("<>&\u2028\u2029") & set(text)
     assert json.loads(text) == [HOSTILE]
 

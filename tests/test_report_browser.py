@@ -92,6 +92,8 @@ def test_lists_are_sorted_by_what_they_are_for(browser: Browser, pages: Path) ->
     assert browser.ask(IDS) == ["D2", "D1", "D3"]
     click(browser, "[data-view=risk]")
     assert browser.ask(IDS) == ["C2", "C1"]  # 750 and 100 at risk
+    assert "✎ by hand" in browser.ask("document.getElementById('rows').textContent")
+    assert "card: fair" in browser.ask("document.getElementById('rows').textContent")
     click(browser, "[data-view=warnings]")
     assert browser.ask(IDS) == ["C2", "D3"]
     click(browser, "[data-view=changed]")

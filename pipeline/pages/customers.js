@@ -74,6 +74,8 @@ function panel(heading, ...children) { return make("section", {class: "panel"}, 
 function badges(score) {
   const target = meta.targets[score.t], line = make("p");
   if (score.g !== undefined) line.append(make("span", {class: `badge g${score.g}`}, pick(target.grades[score.g])), " ");
+  if (score.hand) line.append(make("small", {class: "soft"}, `✎ ${word("by_hand")}`), " ");
+  if (score.cg !== undefined && score.cg !== score.g) line.append(make("small", {class: "soft"}, `${word("by_card")} ${pick(target.grades[score.cg])}`), " ");
   for (const flag of score.f || []) line.append(make("span", {class: "badge warn"}, "⚑ " + pick(flag)), " ");
   for (const veto of score.x || []) line.append(make("span", {class: "badge warn"}, `${word("veto")}: ${pick(veto)}`), " ");
   return line;

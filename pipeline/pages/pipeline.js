@@ -86,6 +86,8 @@ function badge(i) {
   if (data.g[i] < 0) { cell.append("–"); return cell; }
   cell.append(make("span", {class: `badge g${data.g[i]}`}, pick(target.names[data.g[i]])));
   const step = moved(i);
+  if (data.hand[i]) cell.append(make("small", {}, `✎ ${word("by_hand")}`));
+  if (data.cg[i] >= 0 && data.cg[i] !== data.g[i]) cell.append(make("small", {}, `${word("by_card")} ${pick(target.names[data.cg[i]])}`));
   if (data.new[i]) cell.append(" ", make("span", {class: "badge"}, word("is_new")));
   if (step) cell.append(make("small", {class: step > 0 ? "up" : "down"}, `${step > 0 ? "▲" : "▼"} ${word("was")} ${pick(target.names[data.b[i]])}`));
   return cell;
