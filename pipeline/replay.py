@@ -95,7 +95,7 @@ def _chosen_anew(settings: RecipeSettings) -> Fit:
 
 
 def _chosen_once(rows: TrainingSet, settings: RecipeSettings) -> tuple[Fit | None, str]:
-    """Let the recipe choose once, on rows from before the replay; every training fits that choice."""
+    """Let the recipe choose once, on rows from before the replay; the choice has to last, every training fits it."""
     choice = evaluate(*split_test(rows), settings).choice
     if choice.name == BaseRate.name:
         return None, f"On the {len(rows):,} rows that were ripe before the replay nothing beats the base rate."
@@ -168,7 +168,7 @@ def replay_rows(
         alone = [replay(rows, [one], count_and_tell(fit), start, settle, terms) for one, fit in choosing.items()]
         played = replace(alone[0], played=tuple(one.played[0] for one in alone))
     else:
-        once, compared = _chosen_once(ripe_before(rows, start, settle), settings)
+        once, compared = _chosen_once(ripe_before(rows, start, settle), replace(settings, serves=None))
         if once is None:
             return Replayed(name, currency, configured, compared, None, None)
         played = replay(rows, policies, count_and_tell(once), start, settle, terms)
