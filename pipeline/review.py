@@ -66,7 +66,7 @@ def review(config: Config, ledger: Ledger, since: date, target: str | None = Non
 
 def _settle(config: Config, ledger: Ledger, tables: CrmTables, name: str, begin: pd.Timestamp) -> Settled:
     target = make_target(config, name)
-    return settle(tables, target, ledger.past.scores_since(name, target.horizon_days, begin.to_pydatetime()))
+    return settle(tables, target, ledger.past.first_scores(name, target.horizon_days, begin.to_pydatetime()))
 
 
 def _check_ripe(past: dict[str, Settled], since: date, data_end: datetime) -> None:

@@ -15,6 +15,7 @@ from features.build import build_features
 from features.labels import build_labels
 from features.tables import CrmTables
 from features.targets import Target
+from pipeline.ledger_review import FirstScores
 from pipeline.slice_columns import slice_customers, slice_deals
 
 SLICES = {
@@ -51,33 +52,7 @@ class Settled:
     next_ripe_at: datetime | None
 
 
-def first_of_each_horizon(scores: pd.DataFrame, horizon_days: int) -> pd.DataFrame:
-    """Return the scores that count, one per entity and horizon.
-
-    Parameters
-    ----------
-    scores : DataFrame
-        entity_id, as_of, ...; by entity and time.
-    horizon_days : int
-
-    Examples
-    --------
-    >>> days = pd.to_datetime(["2024-01-01", "2024-01-02", "2024-01-31", "2024-01-15"])
-    >>> scores = pd.DataFrame({"entity_id": ["a", "a", "a", "b"], "as_of": days})
-    >>> first_of_each_horizon(scores, 30)["as_of"].dt.day.tolist()
-    [1, 31, 15]
-
-    """
-    counted, left = [], scores
-    while not left.empty:
-        first = left.drop_duplicates("entity_id")
-        counted.append(first)
-        until = left["entity_id"].map(first.set_index("entity_id")["as_of"]) + pd.Timedelta(days=horizon_days)
-        left = left[left["as_of"] >= until]
-    return pd.concat(counted).sort_index() if counted else scores
-
-
-def settle(tables: CrmTables, target: Target, scores: pd.DataFrame) -> Settled:
+def settle(tables: CrmTables, target: Target, scores: FirstScores) -> Settled:
     """Find out what came of scores.
 
     Parameters
@@ -86,13 +61,12 @@ def settle(tables: CrmTables, target: Target, scores: pd.DataFrame) -> Settled:
         The newest extract.
     target : Target
         With the horizon of the scores.
-    scores : DataFrame
-        Of the ledger, by entity and time.
+    scores : FirstScores
 
     """
-    counted = first_of_each_horizon(scores, target.horizon_days).reset_index(drop=True)
+    counted = scores.rows
     if counted.empty:
-        return Settled(counted.assign(label=np.empty(0)), len(scores), 0, 0, 0, None)
+        return Settled(counted.assign(label=np.empty(0)), scores.found, 0, 0, 0, None)
     labels = build_labels(tables, counted, target)[["entity_id", "as_of", "label", "settled_at"]]
     rows = counted.merge(labels, on=["entity_id", "as_of"], how="left", validate="many_to_one")
     is_ripe = rows["settled_at"] <= pd.Timestamp(tables.data_end)
@@ -101,7 +75,7 @@ def settle(tables: CrmTables, target: Target, scores: pd.DataFrame) -> Settled:
     ripe = _describe(tables, target, rows[known].reset_index(drop=True))
     return Settled(
         rows=ripe,
-        scores=len(scores),
+        scores=scores.found,
         counted=len(counted),
         unripe=int((~is_ripe).sum()),
         lost=int((is_ripe & ~known).sum()),

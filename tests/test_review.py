@@ -19,9 +19,10 @@ from models.scorecard import load_scorecard
 from pipeline.card_text import _flow
 from pipeline.config import Config
 from pipeline.ledger import Ledger, open_ledger
+from pipeline.ledger_review import FirstScores
 from pipeline.review import review
 from pipeline.review_figures import by_grade, by_slice, disagreements, model_against_card
-from pipeline.review_rows import first_of_each_horizon, settle
+from pipeline.review_rows import settle
 from pipeline.score_columns import SCORE_COLUMNS
 
 CHURN = Target("churn", "churn", 30, settle_days=0)
@@ -78,7 +79,7 @@ def read_scores(text: str, target: str = "churn") -> pd.DataFrame:
 
 def fill(ledger: Ledger, scores: pd.DataFrame, state: str = "done") -> None:
     """Put scores into the ledger, run by run."""
-    whole = scores.assign(horizon_days=30, reasons="[]", graded_by="points")
+    whole = pd.DataFrame({"horizon_days": 30} | scores.to_dict("series")).assign(reasons="[]", graded_by="points")
     for name in SCORE_COLUMNS:
         if name not in whole:
             whole[name] = None
@@ -88,19 +89,36 @@ def fill(ledger: Ledger, scores: pd.DataFrame, state: str = "done") -> None:
         ledger.finish_run(str(run), state)
 
 
+def first_scores(text: str, horizon_days: int = 30, target: str = "churn") -> FirstScores:
+    """What counts of scores that are in a ledger."""
+    with open_ledger("sqlite://") as ledger:
+        fill(ledger, read_scores(text, target).assign(horizon_days=horizon_days))
+        return ledger.past.first_scores(target, horizon_days, datetime(2024, 5, 1))
+
+
 def test_one_score_counts_per_entity_and_horizon():
-    scores = read_scores(PAST).sort_values(["entity_id", "as_of"], ignore_index=True)
-    counted = first_of_each_horizon(scores, 30)
-    assert [(e, f"{t:%m-%d}") for e, t in zip(counted["entity_id"], counted["as_of"], strict=True)] == [
+    counted = first_scores(PAST)
+    assert [(e, f"{t:%m-%d}") for e, t in counted.rows[["entity_id", "as_of"]].itertuples(index=False)] == [
         ("C1", "05-01"), ("C1", "05-31"), ("C2", "05-01"), ("C2", "05-31"), ("C3", "05-31"), ("C4", "06-02"),
     ]  # fmt: skip
-    assert len(first_of_each_horizon(scores, 31)) == 4  # a day more, and 05-31 is within the first horizon
+    assert counted.found == 7
+    assert len(first_scores(PAST, 31).rows) == 4  # a day more, and 05-31 is within the first horizon
+
+
+def test_of_two_runs_as_of_one_moment_the_older_counts():
+    twice = first_scores("""
+        run  entity_id  as_of       grade
+        1    C1         2024-05-01  hold
+        2    C1         2024-05-01  priority
+        0    C1         2024-04-30  priority    # before the review begins
+    """)
+    # runs are filled in the order of their names: 0, 1, 2
+    assert (twice.rows["run_id"].tolist(), twice.found) == (["r1"], 2)
 
 
 def test_a_score_settles_with_the_label_at_its_own_time(tmp_path: Path):
     tables = make_tables(tmp_path, data_end="2024-07-01", **WORLD)
-    scores = read_scores(PAST).sort_values(["entity_id", "as_of"], ignore_index=True)
-    found = settle(tables, CHURN, scores)
+    found = settle(tables, CHURN, first_scores(PAST))
     told = {(e, f"{t:%m-%d}"): label for e, t, label in found.rows[["entity_id", "as_of", "label"]].to_numpy()}
     assert told == {
         ("C1", "05-01"): 0, ("C1", "05-31"): 1, ("C2", "05-01"): 1, ("C2", "05-31"): 1, ("C3", "05-31"): 1
@@ -114,7 +132,7 @@ def test_a_score_settles_with_the_label_at_its_own_time(tmp_path: Path):
 
 def test_a_deal_that_had_closed_before_its_score_is_nobodys_success(tmp_path: Path):
     tables = make_tables(tmp_path, data_end="2024-07-01", **WORLD)
-    found = settle(tables, CONVERSION, read_scores(DEALS, "conversion"))
+    found = settle(tables, CONVERSION, first_scores(DEALS, target="conversion"))
     assert dict(zip(found.rows["entity_id"], found.rows["label"], strict=True)) == {"D1": 1, "D2": 0}
     assert (found.counted, found.unripe, found.lost) == (3, 0, 1)
     assert found.rows["customer"].tolist() == ["C1", "C2"]
