@@ -10,6 +10,7 @@ import numpy as np
 from sklearn.isotonic import isotonic_regression
 
 from models.candidate import Floats
+from models.few_rows import has_few
 from models.level import level_free, level_free_losses
 from models.predict import calibrate, to_probability
 from models.split import Folds
@@ -115,7 +116,8 @@ def choose_calibrator(raw: Sequence[Floats], label: Sequence[Floats], folds: Fol
     """Choose a calibrator by log loss on folds it has not seen, then fit it on all of them.
 
     With time, a fold is judged by calibrators of the folds before it; without, of all others. The
-    level of each fold is taken out: `models.drift` moves that.
+    level of each fold is taken out: `models.drift` moves that. Few rows are left as they are: what was fitted on a
+    part of them is too unsure of itself to say how sure the model of all of them may be.
 
     Parameters
     ----------
@@ -125,5 +127,7 @@ def choose_calibrator(raw: Sequence[Floats], label: Sequence[Floats], folds: Fol
         How they were made.
 
     """
+    if has_few(np.concatenate(label)):
+        return IDENTITY
     free = level_free(raw, label)
     return SHAPES[_choose_shape(free, label, folds.kind)](np.concatenate(free), np.concatenate(label))

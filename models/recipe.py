@@ -14,15 +14,17 @@ from models.calibration import IDENTITY, Calibrator, choose_calibrator, shift
 from models.candidate import Floats, Member, Setting
 from models.drift import choose_gain, newest_level
 from models.encoding import CodedRows, code_rows, make_contract
+from models.few_rows import has_few
 from models.input_facts import describe_input
 from models.intervals import Interval, check_honesty, fit_interval, horizon_blocks, move_interval
 from models.metrics import log_losses, measure
 from models.points import card_notes
 from models.predict import Bundle, calibrate, to_probability
+from models.recipe_notes import SECOND_LOOK, drift_notes, row_notes
 from models.selection import select
-from models.split import Folds, make_folds, weeks_of
+from models.split import Folds, grouped_folds, make_folds, weeks_of
 from models.training_set import TrainingSet, check_learnable
-from models.trials import find_candidate, try_columns
+from models.trials import find_candidate, try_columns, try_first_rungs
 from models.tuning import Trial, joined_rows, map_folds
 
 
@@ -190,40 +192,36 @@ def _choose_and_fit(
         left.remove(trial)
 
 
-def _notes(train: TrainingSet, test: TrainingSet) -> list[str]:
-    """What a reader of the figures should know about the rows."""
-    notes = []
-    for what, rows in (("training", train), ("test", test)):
-        if rows.manifest.get("censored"):
-            notes.append(f"{rows.manifest['censored']:,} {what} rows have no label yet and were left out.")
-    if train.manifest.get("left_out"):
-        notes.append(f"Dates without a date in time to relate them to were left out: {train.manifest['left_out']}.")
-    if train.time is not None and test.time is not None and train.time.dtype.kind == "M":
-        late = int((train.time + np.timedelta64(train.horizon, "D") > test.time.min()).sum())
-        if late:
-            notes.append(
-                f"The horizon of {late:,} training rows ends after the test begins: their labels were not known then."
-            )
-    return notes
-
-
-def _drift_notes(choice: Choice) -> list[str]:
-    """What was done about drift."""
-    notes = []
-    if choice.left_out:
-        listed = ", ".join(choice.left_out)
-        notes.append(f"Later rows have other values than earlier ones in {listed}: left out, as it cost nothing.")
-    if choice.gain:
-        notes.append(f"The level of the outcome moves: it follows newer rows with a gain of {choice.gain:g} per block.")
-    return notes
-
-
 def _check_intervals(fitted: FittedModel, test: TrainingSet) -> dict[str, Any] | None:
     """How honest the intervals are on the test rows; None for a model without."""
     if fitted.choice.interval is None:
         return None
     log_odds = fitted.bundle.log_odds(test.frame)
     return check_honesty(log_odds, *fitted.bundle.interval(log_odds), test.label)
+
+
+@dataclass(frozen=True)
+class _Comparison:
+    """Candidates as they did on folds, the one that was chosen of them, and who was passed over and why."""
+
+    folds: Folds
+    trials: Sequence[Trial]
+    fitted: FittedModel
+    refused: tuple[str, ...]
+
+
+def _compare(train: TrainingSet, rows: CodedRows, settings: RecipeSettings) -> _Comparison:
+    """Compare all candidates; where few rows show nothing on folds in time, look again on grouped ones."""
+    folds = make_folds(train, settings.seed, settings.serves)
+    trials, left_out = try_columns(rows, folds, [rows.label[fold.valid] for fold in folds.folds])
+    first = _Comparison(folds, trials, *_choose_and_fit(trials, train, rows, folds, left_out))
+    is_clear = first.fitted.choice.name != "base_rate" or not has_few(rows.label[joined_rows(folds)])
+    if is_clear or folds.kind == "grouped" or len(np.unique(rows.group)) < 2:
+        return first
+    folds = grouped_folds(train, settings.seed, *folds.notes, SECOND_LOOK)
+    trials = try_first_rungs(rows, folds)
+    second = _Comparison(folds, trials, *_choose_and_fit(trials, train, rows, folds, ()))
+    return first if second.fitted.choice.name == "base_rate" else second
 
 
 def evaluate(train: TrainingSet, test: TrainingSet, settings: RecipeSettings = RecipeSettings()) -> Evaluation:
@@ -242,23 +240,21 @@ def evaluate(train: TrainingSet, test: TrainingSet, settings: RecipeSettings = R
     started = time.monotonic()
     check_learnable(train)
     check_learnable(test, "test rows")
-    folds = make_folds(train, settings.seed, settings.serves)
     rows = code_rows(train, make_contract(train.frame))
-    labels = [rows.label[fold.valid] for fold in folds.folds]
-    trials, left_out = try_columns(rows, folds, labels)
-    at = joined_rows(folds)
-    fitted, refused = _choose_and_fit(trials, train, rows, folds, left_out)
+    found = _compare(train, rows, settings)
+    fitted, folds, at = found.fitted, found.folds, joined_rows(found.folds)
     probability = fitted.bundle.predict(test.frame)
+    drift = drift_notes(fitted.choice.left_out, fitted.choice.gain)
     return Evaluation(
         choice=fitted.choice,
         fitted=fitted,
-        candidates=map_folds(lambda one: _measure_trial(one, rows, at, settings), trials),
+        candidates=map_folds(lambda one: _measure_trial(one, rows, at, settings), found.trials),
         test=measure(test.label, probability, test.group, settings.resamples, settings.seed),
         test_label=test.label,
         test_probability=probability,
         evaluated_on=test.describe(),
         folds=f"{len(folds.folds)} {folds.kind}",
-        notes=(*folds.notes, *refused, *card_notes(rows), *_drift_notes(fitted.choice), *_notes(train, test)),
+        notes=(*folds.notes, *found.refused, *card_notes(rows), *drift, *row_notes(train, test)),
         seconds=time.monotonic() - started,
         honesty=_check_intervals(fitted, test),
     )

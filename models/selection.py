@@ -7,6 +7,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from models.candidate import Floats
+from models.few_rows import FIRST_RUNGS, has_few, make_periods
 from models.level import level_free_losses
 from models.metrics import log_losses
 from models.predict import to_probability
@@ -25,8 +26,6 @@ the best of many memories would be best by chance.
 SHOWN = ("points", "single_column")
 NOISE = 2.0
 """Standard errors beyond which a difference counts: about one chance in forty to take noise for more."""
-FEW_OF_A_CLASS = 120
-"""With fewer rows of either label out of fold the line goes first: the shrunk line is the rung for few rows."""
 WORTH_HAVING = 0.005
 """Share of the base rate's log loss that a difference must make: with many rows less is real, and still no use."""
 
@@ -126,14 +125,15 @@ def _choose(trials: Mapping[str, Trial], losses: Mapping[str, Floats], rows: _Ro
     """Return the preferred trial not beaten beyond noise; None if nothing beats the base rate beyond noise."""
     candidates = [name for name in losses if not trials[name].is_constant]
     beating = [name for name in candidates if _has_signal(trials[name], losses, rows)]
-    if not beating:
+    few = has_few(rows.label) and not set(FIRST_RUNGS).isdisjoint(candidates)
+    rungs = [name for name in FIRST_RUNGS if few and name in beating]
+    if not (rungs if few else beating):
         return None
     best = min(beating, key=lambda name: float(losses[name].mean()))
     least = WORTH_HAVING * float(losses["base_rate"].mean())
-    few = min(rows.label.sum(), len(rows.label) - rows.label.sum()) < FEW_OF_A_CLASS
-    for name in sorted(candidates, key=lambda name: -1 if few and name == "logistic" else PREFERENCE.index(name)):
+    for name in [*rungs, *sorted(set(candidates) - set(rungs), key=PREFERENCE.index)]:
         worse = losses[name] - losses[best]
-        if name in SHOWN:
+        if name in SHOWN and rungs != [name]:
             fits = float(worse.mean()) + clustered_error(worse, rows.group) < least
         else:
             fits = float(worse.mean()) < least or not trails(losses[name], losses[best], rows.group, NOISE)
@@ -157,6 +157,9 @@ def select(
     with the level left in decides. Where that shows nothing either, it is the base rate. Apart from
     that a constant score is never chosen.
 
+    Where rows are few, the points of the scorecard or the line must show a signal, and go first: the points if they
+    are shown to be as good, or alone have one.
+
     Parameters
     ----------
     trials : sequence of Trial
@@ -166,12 +169,15 @@ def select(
     when : array of int, optional
         For dated rows in grouped folds, where every fold spans all dates: rows are compared with rows of
         their own fold and time only, so that a candidate gains nothing by knowing which past weeks were good.
+        Few rows are compared within periods of some weeks, all folds together.
 
     """
     trials = [trial for trial in trials if trial.name in PREFERENCE]
     by_name = {trial.name: trial for trial in trials}
     fold = np.repeat(np.arange(len(trials[0].log_odds)), [len(part) for part in trials[0].log_odds])
-    rows = _Rows(label, group, _positions(fold if when is None else fold * (int(when.max()) + 1) + when))
+    if when is not None:
+        fold = make_periods(when) if has_few(label) else fold * (int(when.max()) + 1) + when
+    rows = _Rows(label, group, _positions(fold))
     free = {trial.name: rows.level_free_losses(trial) for trial in trials}
     chosen = _choose(by_name, free, rows)
     if chosen is None and when is None:

@@ -260,7 +260,8 @@ def deal_groups(group: NDArray[np.int64], label: NDArray[np.float64], count: int
     return fold[group]
 
 
-def _grouped_folds(rows: TrainingSet, seed: int) -> list[Fold]:
+def grouped_folds(rows: TrainingSet, seed: int = 0, *notes: str) -> Folds:
+    """Cut rows into folds by the group column, or by identical rows; see `make_folds`."""
     group = row_groups(rows)
     count = min(GROUPED_FOLDS, int(group.max()) + 1)
     if count < 2:
@@ -269,7 +270,8 @@ def _grouped_folds(rows: TrainingSet, seed: int) -> list[Fold]:
             "Leave the group column out or add customers."
         )
     fold = deal_groups(group, rows.label, count, seed)
-    return [Fold(np.flatnonzero(fold != k), np.flatnonzero(fold == k)) for k in range(count)]
+    folds = [Fold(np.flatnonzero(fold != k), np.flatnonzero(fold == k)) for k in range(count)]
+    return Folds("grouped", _thin_folds(rows, folds, seed), notes)
 
 
 def weeks_of(rows: TrainingSet, folds: Folds, at: Positions) -> NDArray[np.int64] | None:
@@ -292,10 +294,10 @@ def make_folds(rows: TrainingSet, seed: int = 0, serves: int | None = None) -> F
     distinct = 0 if rows.time is None else len(np.unique(rows.time))
     if distinct < 3:
         note = () if rows.time is None else (f"{distinct} distinct times: candidates were compared on grouped folds.",)
-        return Folds("grouped", _thin_folds(rows, _grouped_folds(rows, seed), seed), note)
+        return grouped_folds(rows, seed, *note)
     folds = (serves and _served_folds(rows, serves)) or _time_folds(rows)
     gap = f"A gap of {rows.horizon} (the horizon) leaves {len(folds)} usable time folds of the training rows"
     if len(folds) < 2:
         why = f"{gap}: candidates were compared on grouped folds, which do not show change over time."
-        return Folds("grouped", _thin_folds(rows, _grouped_folds(rows, seed), seed), (why,))
+        return grouped_folds(rows, seed, why)
     return Folds("time", _thin_folds(rows, folds, seed), () if len(folds) >= 3 else (f"{gap}.",), _apart(rows, folds))

@@ -13,6 +13,7 @@ from models.boosted_trees import BoostedTrees
 from models.candidate import Candidate, Floats
 from models.drift import moved_columns
 from models.encoding import CodedRows
+from models.few_rows import FIRST_RUNGS
 from models.logistic import Logistic, SingleColumn
 from models.metrics import log_losses
 from models.newest import Newest
@@ -48,6 +49,12 @@ def try_all(rows: CodedRows, folds: Folds, label: Sequence[Floats], tried: Seque
     trials += [try_candidate(candidate, rows, folds) for candidate in newest if candidate.settings(rows)]
     blended = blend.try_blend(trials, label, folds)
     return trials if blended is None else [*trials, blended]
+
+
+def try_first_rungs(rows: CodedRows, folds: Folds) -> list[Trial]:
+    """Try what is asked of few rows."""
+    asked = [one for one in ALL_ROWS if one.name in ("base_rate", *FIRST_RUNGS) and one.settings(rows)]
+    return [try_candidate(candidate, rows, folds) for candidate in asked]
 
 
 def try_columns(rows: CodedRows, folds: Folds, label: Sequence[Floats]) -> tuple[list[Trial], tuple[str, ...]]:

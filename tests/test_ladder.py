@@ -9,6 +9,7 @@ from test_recipe import QUICK, simulate
 
 from features.errors import DataError
 from models.recipe import evaluate, refit
+from models.recipe_notes import SECOND_LOOK
 
 
 def test_forty_rows_with_a_strong_signal_give_no_constant_score() -> None:
@@ -21,6 +22,15 @@ def test_forty_rows_without_a_signal_are_said_to_have_none() -> None:
     found = evaluate(simulate(40, strength=0.0), simulate(200, seed=1, strength=0.0), QUICK)
     assert found.selected == "base_rate"
     assert np.ptp(found.test_probability) == 0.0
+
+
+def test_rows_too_few_for_folds_in_time_are_looked_at_again_in_grouped_ones() -> None:
+    # folds in time are fitted on ten to thirty of these rows, grouped ones on thirty-two
+    found = evaluate(simulate(40, seed=7, strength=2.0), simulate(200, seed=1, strength=2.0), QUICK)
+    assert (found.selected, found.folds) == ("logistic", "5 grouped")
+    assert SECOND_LOOK in found.notes
+    assert [one["name"] for one in found.candidates] == ["base_rate", "logistic"]
+    assert found.test["auc"] > 0.6
 
 
 def test_forty_rows_on_which_all_get_one_score_are_refused() -> None:

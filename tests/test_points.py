@@ -95,7 +95,11 @@ def test_columns_have_the_points_of_the_card_at_every_edge() -> None:
     assert [basis.name for basis in card_bases(rows)] == ["orders", "source"]  # two criteria on orders: one curve
 
 
-@given(st.lists(st.one_of(st.floats(-1e6, 1e6), st.sampled_from([np.nan, -0.0, 5.0, np.nextafter(5.0, 0.0)]))))
+NUMBERS = st.floats(-1e6, 1e6).map(lambda number: round(number, 9))
+EDGES = st.sampled_from([np.nan, -0.0, -1e-200, 3.0, np.nextafter(3.0, 4.0), 5.0, np.nextafter(5.0, 0.0)])
+
+
+@given(st.lists(NUMBERS | EDGES))
 def test_the_curves_say_what_the_card_says(orders: list[float]) -> None:
     frame = pd.DataFrame({"orders": np.array(orders, dtype=float), "source": "web"})
     rows = coded(TrainingSet(frame, np.zeros(len(frame)), card=ExpertCard.of(card(), "conversion")))

@@ -35,6 +35,31 @@ def test_on_few_rows_the_line_goes_before_the_blend_unless_it_is_beaten() -> Non
     assert select([*trials[:2], trial("blend", *2 * RIGHT)], LABEL, np.arange(40)).name == "blend"
 
 
+def test_few_rows_are_asked_for_the_points_and_the_line_only() -> None:
+    base, lost = trial("base_rate", *np.zeros(40)), trial("logistic", *np.tile([0.1, 0.1, -0.1, -0.1], 10))
+    assert select([base, trial("lightgbm", *RIGHT), lost], LABEL, np.arange(40)).name == "base_rate"
+    assert (
+        select([base, trial("lightgbm", *RIGHT), trial("points", *RIGHT), lost], LABEL, np.arange(40)).name == "points"
+    )
+    # where line and points both tell people apart, the points must be shown to be as good
+    unsure = trial("points", *np.where(np.arange(40) % 10 < 2, -RIGHT, RIGHT))
+    assert select([base, unsure, trial("logistic", *RIGHT)], LABEL, np.arange(40)).name == "logistic"
+    sure = trial("points", *1.01 * RIGHT)
+    assert select([base, sure, trial("logistic", *RIGHT)], LABEL, np.arange(40)).name == "points"
+
+
+def test_few_rows_of_many_weeks_are_compared_within_periods_of_some_weeks() -> None:
+    week = np.repeat(np.arange(80), 2)  # two rows a week: with two of one outcome there is no order to be right about
+    label = np.repeat(np.tile([1.0, 1.0, 0.0, 0.0], 20), 2)
+    trials = [trial("base_rate", *np.zeros(160)), trial("logistic", *np.where(label == 1.0, 1.0, -1.0))]
+    assert select(trials, label, np.arange(160), week).name == "logistic"
+    # three of four are good until week 40, then one of four: who knows the date alone, knows nothing about people
+    label = np.concatenate([np.tile([1.0, 1.0, 1.0, 0.0], 20), np.tile([1.0, 0.0, 0.0, 0.0], 20)])
+    calendar = [trials[0], trial("logistic", *np.repeat([1.0, -1.0], 80))]
+    assert select(calendar, label, np.arange(160)).name == "logistic"
+    assert select(calendar, label, np.arange(160), week).name == "base_rate"
+
+
 def test_a_single_column_has_to_be_shown_to_be_as_good() -> None:
     label, right = np.tile(LABEL, 100), np.tile(RIGHT, 100)
     unsure = np.where(np.arange(4000) % 10 == 0, -right, right)  # wrong in a tenth of the rows
