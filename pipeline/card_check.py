@@ -46,6 +46,7 @@ def check_cards(
 
     """
     known = known_features(config)
+    check_presets(path, presets)
     if path is not None:
         return [describe_card(load_scorecard(path, known, presets), str(path), config, ())]
     found: dict[tuple[str, tuple[str, ...]], tuple[Scorecard, list[str]]] = {}
@@ -57,6 +58,15 @@ def check_cards(
     if not found:
         raise ConfigError("No target has a scorecard. Set targets.<target>.scorecard, or pass the path of a card.")
     return [describe_card(card, place, config, targets) for (place, _), (card, targets) in found.items()]
+
+
+def check_presets(path: Path | None, presets: Sequence[str]) -> None:
+    """Check that presets are named for a card file; ConfigError if not."""
+    if presets and path is None:
+        raise ConfigError(
+            f"--preset {presets[0]} goes with a card file, and cards of the config have their scorecard_presets there. "
+            "Pass the file, or change the config."
+        )
 
 
 def describe_card(card: Scorecard, place: str, config: Config, targets: Sequence[str]) -> dict[str, Any]:

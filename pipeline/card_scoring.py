@@ -16,6 +16,7 @@ from models.card_words import card_words, met_words
 from models.scorecard import Scorecard, load_scorecard
 from models.scorecard_schema import Group, Level
 from pipeline.atomic_files import replace_file
+from pipeline.card_check import check_presets
 from pipeline.card_sources import known_features
 from pipeline.cards import load_card
 from pipeline.config import Config
@@ -55,6 +56,7 @@ def run_card(
     as_of: datetime | None = None,
     path: Path | None = None,
     entity: str | None = None,
+    presets: Sequence[str] = (),
 ) -> CardRun:
     """Ask a card about everybody of a target's population, or about one entity of it.
 
@@ -69,6 +71,8 @@ def run_card(
         A card file in place of the config's.
     entity : str, optional
         Only the entity with this id.
+    presets : sequence of str
+        Presets to lay over the card of `path`.
 
     Raises
     ------
@@ -87,7 +91,8 @@ def run_card(
             f"--as-of {moment} lies after the end of the data ({tables.data_end} UTC), when nothing is known yet. "
             "Pass an earlier time, or extract again."
         )
-    given = None if path is None else load_scorecard(path, known_features(config))
+    check_presets(path, presets)
+    given = None if path is None else load_scorecard(path, known_features(config), presets)
     name = _choose(config, target, given)
     card = given or load_card(config, name, known_features(config))
     if card is None:

@@ -169,6 +169,19 @@ def test_check_lays_presets_over_a_file(place: Place, written: Path):
     assert (card["version"], card["criteria"][1]["missing"]) == ("1+startup", 0)
 
 
+def test_presets_can_be_tried_on_a_file_and_only_there(place: Place, written: Path):
+    summary = place.run("score", "--card", str(written), "--preset", "startup", "--json").document
+    assert (summary["version"], summary["criteria"]["need"]["mean"]) == ("1+startup", 10)
+    explained = place.run("explain", "C2", "--card", str(written), "--preset", "startup", "--json").document
+    assert explained["points"] == 66  # 50 + nothing for an unknown need + 15 + 1
+    for command in (["check"], ["score"], ["explain", "C2"]):
+        answer = place.run(*command, "--preset", "startup")
+        assert answer.code == 2
+        assert (
+            "--preset startup goes with a card file, and cards of the config have their scorecard_presets" in answer.err
+        )
+
+
 def test_check_works_before_the_first_extract(tmp_path: Path):
     answer = make_place(tmp_path, is_extracted=False).run("check")
     assert answer.code == 0, answer.err

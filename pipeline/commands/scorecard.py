@@ -18,6 +18,9 @@ TargetOption = Annotated[str | None, typer.Option("--target", help="Target whose
 CardOption = Annotated[
     Path | None, typer.Option("--card", help="A card file to try in place of the config's.", show_default=False)
 ]
+PresetOption = Annotated[
+    list[str] | None, typer.Option("--preset", help="A preset to lay over the card file.", show_default=False)
+]
 AsOfOption = Annotated[
     datetime | None,
     typer.Option(
@@ -31,7 +34,7 @@ def check(
     config: ConfigOption,
     card: Annotated[Path | None, typer.Argument(help="A card file; default: all that the config names.")] = None,
     target: TargetOption = None,
-    preset: Annotated[list[str] | None, typer.Option("--preset", help="A preset to lay over the card file.")] = None,
+    preset: PresetOption = None,
     as_json: JsonOption = False,
 ) -> None:
     """Check cards: weights, bands, grades, presets, and which criteria this deployment has data for."""
@@ -84,6 +87,7 @@ def score(
     target: TargetOption = None,
     as_of: AsOfOption = None,
     card: CardOption = None,
+    preset: PresetOption = None,
     out: Annotated[Path | None, typer.Option("--out", help="Write all rows here (.csv or .parquet).")] = None,
     as_json: JsonOption = False,
 ) -> None:
@@ -93,7 +97,7 @@ def score(
     if out is not None:
         check_place(out)
     with progress.status("Grading ..."):
-        run = run_card(load_config(config), target, as_of, card)
+        run = run_card(load_config(config), target, as_of, card, presets=preset or ())
     summary = summarise(run)
     if out is not None:
         write_rows(run, out)
@@ -131,12 +135,13 @@ def explain(
     as_of: AsOfOption = None,
     target: TargetOption = None,
     card: CardOption = None,
+    preset: PresetOption = None,
     as_json: JsonOption = False,
 ) -> None:
     """Show what each criterion saw and gave, vetoes and flags, and what to ask next."""
     from pipeline.card_scoring import explain_row, run_card
 
-    explained = explain_row(run_card(load_config(config), target, as_of, card, entity))
+    explained = explain_row(run_card(load_config(config), target, as_of, card, entity, preset or ()))
     if as_json:
         print_json(explained)
         return
