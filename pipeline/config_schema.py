@@ -286,7 +286,7 @@ class Retrain(Section):
 class Report(Section):
     """What the pages of `leadsieve report` show."""
 
-    show_names: bool = Field(True, description="names of customers, read from the stored tables; false: ids only")
+    show_names: bool = Field(default=True, description="names of customers, from the stored tables; false: ids only")
 
 
 class ValueClasses(Section):

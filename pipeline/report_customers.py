@@ -210,7 +210,7 @@ def _values(one: Judged, criteria: list[Any], ids: "pd.Series[str]", folder: Pat
     features = [str(part.get("feature") or "") for part in criteria]
     known = read_columns(folder / f"features_{one.name}.parquet", ("entity_id", *dict.fromkeys(filter(None, features))))
     known = known.drop_duplicates("entity_id").set_index("entity_id").reindex(ids) if len(known) else known
-    columns = []
+    columns: list[list[Any]] = []
     for name in features:
         if name not in known.columns:
             columns.append([None] * len(ids))

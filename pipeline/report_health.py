@@ -12,9 +12,10 @@ from pipeline.config import Config
 from pipeline.errors import CrmError
 from pipeline.ledger import Ledger
 from pipeline.model_history import History, make_history
+from pipeline.report_drift import MovedColumn, read_drift
 from pipeline.report_page import make_report_page
 from pipeline.report_pipeline import show_day
-from pipeline.report_quality import Month, MovedColumn, Quality, Share, read_drift, read_quality
+from pipeline.report_quality import Month, Quality, Share, read_quality
 from pipeline.report_today import Judged, Today
 from pipeline.report_words import VERDICTS, Pair
 from pipeline.svg_chart import Chart, Plot, make_plot, round_ticks

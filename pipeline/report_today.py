@@ -188,12 +188,13 @@ def _with_words(part: pd.DataFrame, target: Judged, folder: Path) -> pd.DataFram
         known = asked.dropna()
         words = zip(known["next_question_en"], known["next_question_zh"], strict=True)
         questions = dict(zip(known["entity_id"], words, strict=True))
-    return part.assign(
-        reasons=[strongest_reasons(text) for text in part["reasons"]],
-        flags=_lists(part, "flags"),
-        vetoes=_lists(part, "vetoes"),
-        question=[questions.get(one) for one in part["entity_id"]],
-    )
+    told = {
+        "reasons": [strongest_reasons(text) for text in part["reasons"]],
+        "flags": _lists(part, "flags"),
+        "vetoes": _lists(part, "vetoes"),
+        "question": [questions.get(one) for one in part["entity_id"]],
+    }
+    return part.assign(**{name: pd.Series(some, part.index, dtype=object) for name, some in told.items()})
 
 
 def strongest_reasons(text: str) -> list[tuple[str, str, float, str]]:

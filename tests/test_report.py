@@ -13,6 +13,7 @@ import pandas as pd
 import pytest
 from conftest import make_config
 from report_world import HOSTILE, add_run, make_report_world, score
+from test_audit_page import Page
 
 from features.errors import DataError
 from pipeline.config import Config
@@ -20,8 +21,9 @@ from pipeline.deployment import load_extract
 from pipeline.forget import forget
 from pipeline.ledger import open_ledger
 from pipeline.report import WrittenReport, write_report
+from pipeline.report_drift import read_drift
 from pipeline.report_payload import safe_json
-from pipeline.report_quality import bin_shares, measure_month, read_drift, read_monthly_scores, read_quality
+from pipeline.report_quality import bin_shares, measure_month, read_monthly_scores, read_quality
 from pipeline.report_today import Today, read_today
 
 
@@ -252,3 +254,54 @@ def test_forgetting_somebody_deletes_the_pages_that_name_them(tmp_path: Path) ->
     assert unpack(text, "packed-index")["id"] == ["C2", "C3", "C4"]
     facts = pd.read_parquet(config.folder / "runs" / again.run_id / "customers.parquet")
     assert facts["customer_id"].tolist() == ["C2"]  # what the run kept of its customers goes too
+
+
+REVIEW = {
+    "since": "2024-01-01",
+    "targets": {
+        "conversion": {
+            "kind": "conversion", "settled": 40, "unripe": 5, "notes": [f"Look at {HOSTILE}."],
+            "grades": [{"grade": "good", "rows": 20, "rate": 0.5, "low": 0.3, "high": 0.7, "revenue": None}],
+            "slices": [
+                {"by": "region", "level": HOSTILE, "verdict": "reversed"},
+                {"by": "region", "level": "x", "verdict": "holds"},
+            ],
+            "card": {
+                "criteria": [{"id": "size", "verdict": "too few", "value": 0.123, "low": 0.1, "high": 0.2}],
+                "proposal": {
+                    "criteria": [{"weight_today": 60, "weight": 12.5}],
+                    "gain": {"proposed": 0.7, "today": 0.65, "low": 0.01, "high": 0.09},
+                },
+            },
+            "model_against_card": {name: {"auc": auc} for name, auc in (("model", 0.8), ("card", 0.7), ("both", 0.81))},
+            "disagreements": {
+                "likely_but_low": {"rows": 4, "rate": 0.25, "low": 0.05, "high": 0.7},
+                "unlikely_but_high": {"rows": 0},
+            },
+            "overrides": {"made": 3, "helped": 2, "hurt": 1},
+        },
+        "churn": {"kind": "churn", "settled": 0, "unripe": 9, "notes": ["Nothing has ripened yet."]},
+    },
+}  # fmt: skip
+
+
+def test_the_page_of_health_shows_what_the_review_found(tmp_path: Path) -> None:
+    config = make_report_world(tmp_path)
+    (config.folder / "review").mkdir()
+    (config.folder / "review" / "latest.json").write_text(json.dumps(REVIEW), encoding="utf-8")
+    with open_ledger(config.folder / "ledger.db") as ledger:
+        page = Page((write_report(config, ledger).folder / "health.html").read_text(encoding="utf-8"))
+    text = " ".join(page.text.split())
+    for told in (
+        "points the wrong way",
+        "0.123 0.100 – 0.200 60 12.5",
+        "+0.050",
+        "50.0% 30.0% – 70.0%",
+        "AUC: model模型 0.800 · card评分卡 0.700 · both together两者结合 0.810",
+        "helped有益 2, hurt有害 1",
+    ):
+        assert told in text
+    assert "Size <i>of</i> it" in text
+    assert text.count("</script><img src=x") == 2  # the note and the level, as text
+    assert "img" not in page.tags
+    assert "Unlikely to turn out well" not in text  # nobody was
