@@ -5,7 +5,7 @@ from typing import Annotated, Any
 
 import typer
 
-from pipeline.commands.options import ConfigOption, JsonOption, print_json, say
+from pipeline.commands.options import ConfigOption, JsonOption, open_scores, print_json, say
 from pipeline.config import load_config
 
 SHOWN_REASONS = 5
@@ -18,15 +18,10 @@ def customer(
     as_json: JsonOption = False,
 ) -> None:
     """Show everything about one customer: profile, history, worth, scores with reasons, what changed, what to ask."""
-    from features.errors import DataError
     from pipeline.customer_files import read_customer_file
-    from pipeline.ledger import open_ledger
 
     settings = load_config(config)
-    place = settings.folder / "ledger.db"
-    if not place.is_file():
-        raise DataError(f"There is no ledger at {place}, so nothing was scored yet. Run `leadsieve score` first.")
-    with open_ledger(place) as ledger:
+    with open_scores(settings) as ledger:
         document = read_customer_file(settings, ledger, customer_id, run).to_json()
     if as_json:
         print_json(document)

@@ -7,7 +7,7 @@ import typer
 from rich.table import Table
 from rich.text import Text
 
-from pipeline.commands.options import ConfigOption, JsonOption, answer, print_json
+from pipeline.commands.options import ConfigOption, JsonOption, answer, open_scores, print_json
 from pipeline.config import load_config
 
 SHOWN = 10
@@ -51,15 +51,10 @@ def explain(
     as_json: JsonOption = False,
 ) -> None:
     """Compute a past score again, to the bit, with all reasons and what moved it since the one before."""
-    from features.errors import DataError
     from pipeline.explain import explain as explain_score
-    from pipeline.ledger import open_ledger
 
     settings = load_config(config)
-    place = settings.folder / "ledger.db"
-    if not place.is_file():
-        raise DataError(f"There is no ledger at {place}, so nothing was scored yet. Run `leadsieve score` first.")
-    with open_ledger(place) as ledger:
+    with open_scores(settings) as ledger:
         explanation = explain_score(settings, ledger, entity, at, target)
     document = explanation.to_json()
     if as_json:

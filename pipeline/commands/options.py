@@ -7,10 +7,14 @@ import sys
 from collections.abc import Mapping
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 from rich.console import Console
+
+if TYPE_CHECKING:
+    from pipeline.config import Config
+    from pipeline.ledger import Ledger
 
 ConfigOption = Annotated[Path, typer.Option("--config", "-c", help="YAML file of the deployment.")]
 JsonOption = Annotated[bool, typer.Option("--json", help="Print exactly one JSON document on stdout.")]
@@ -22,6 +26,17 @@ progress = Console(stderr=True, highlight=False)
 
 answer = Console(highlight=False, width=None if sys.stdout.isatty() or "COLUMNS" in os.environ else 160)
 """Where a command's answer goes; into a file or pipe 160 columns wide, unless COLUMNS says otherwise."""
+
+
+def open_scores(config: "Config") -> "Ledger":
+    """Open the ledger of a deployment in which something was scored; DataError if there is none."""
+    from features.errors import DataError
+    from pipeline.ledger import open_ledger
+
+    place = config.folder / "ledger.db"
+    if not place.is_file():
+        raise DataError(f"There is no ledger at {place}, so nothing was scored yet. Run `leadsieve score` first.")
+    return open_ledger(place)
 
 
 def parse_moment(text: str) -> datetime:

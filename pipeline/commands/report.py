@@ -7,7 +7,7 @@ from typing import Annotated
 
 import typer
 
-from pipeline.commands.options import ConfigOption, JsonOption, print_json, progress, say
+from pipeline.commands.options import ConfigOption, JsonOption, open_scores, print_json, progress, say
 from pipeline.config import load_config
 from pipeline.report_words import PAGES
 
@@ -21,16 +21,11 @@ def report(
     as_json: JsonOption = False,
 ) -> None:
     """Write the pages for people: the pipeline today, the customer files, the health of models and cards."""
-    from features.errors import DataError
-    from pipeline.ledger import open_ledger
     from pipeline.report import write_report
 
     settings = load_config(config)
-    place = settings.folder / "ledger.db"
-    if not place.is_file():
-        raise DataError(f"There is no ledger at {place}, so nothing was scored yet. Run `leadsieve score` first.")
     started = time.perf_counter()
-    with open_ledger(place) as ledger, progress.status("Writing the report ...") as status:
+    with open_scores(settings) as ledger, progress.status("Writing the report ...") as status:
         written = write_report(settings, ledger, folder, lambda what: status.update(f"Writing the report: {what} ..."))
     if as_json:
         print_json(

@@ -7,7 +7,7 @@ import typer
 from rich.table import Table
 from rich.text import Text
 
-from pipeline.commands.options import ConfigOption, JsonOption, answer, print_json, progress, say
+from pipeline.commands.options import ConfigOption, JsonOption, answer, open_scores, print_json, progress, say
 from pipeline.config import load_config
 
 EVENTS = {"conversion": "won", "churn": "left"}
@@ -32,15 +32,10 @@ def review(
     as_json: JsonOption = False,
 ) -> None:
     """Tell what came of past scores by grade, team, criterion and override, and propose the next card."""
-    from features.errors import DataError
-    from pipeline.ledger import open_ledger
     from pipeline.review import review as review_scores
 
     settings = load_config(config)
-    place = settings.folder / "ledger.db"
-    if not place.is_file():
-        raise DataError(f"There is no ledger at {place}, so nothing was scored yet. Run `leadsieve score` first.")
-    with open_ledger(place) as ledger, progress.status("Reviewing ..."):
+    with open_scores(settings) as ledger, progress.status("Reviewing ..."):
         document = review_scores(settings, ledger, since, target)
     if as_json:
         print_json(document)
