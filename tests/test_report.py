@@ -267,7 +267,7 @@ REVIEW = {
                 {"by": "region", "level": "x", "verdict": "holds"},
             ],
             "card": {
-                "criteria": [{"id": "size", "verdict": "too few", "value": 0.123, "low": 0.1, "high": 0.2}],
+                "criteria": [{"id": "size", "verdict": "no effect", "value": 0.123, "low": 0.1, "high": 0.2}],
                 "proposal": {
                     "criteria": [{"weight_today": 60, "weight": 12.5}],
                     "gain": {"proposed": 0.7, "today": 0.65, "low": 0.01, "high": 0.09},
@@ -293,7 +293,7 @@ def test_the_page_of_health_shows_what_the_review_found(tmp_path: Path) -> None:
         page = Page((write_report(config, ledger).folder / "health.html").read_text(encoding="utf-8"))
     text = " ".join(page.text.split())
     for told in (
-        "points the wrong way",
+        "no effect无作用",
         "0.123 0.100 – 0.200 60 12.5",
         "+0.050",
         "50.0% 30.0% – 70.0%",
