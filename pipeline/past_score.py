@@ -10,12 +10,14 @@ import numpy as np
 import pandas as pd
 
 from features.errors import DataError
+from models.card_parts import list_as_json
 from models.errors import BundleError
 from models.predict import Bundle, load_bundle
 from models.scorecard import Scorecard, ScorecardError
 from models.time_to_event import days_to_event
 from pipeline.cards import load_card
 from pipeline.config import Config
+from pipeline.config_grading import Grading
 from pipeline.errors import ConfigError
 from pipeline.model_values import model_values
 
@@ -41,6 +43,9 @@ class PastScore:
         One sentence if the card is gone.
     further : tuple of mapping
         Rows of the ledger that the same model gave for its further horizons.
+    is_card_grade : bool
+        Whether the grade is the card's own; else it also rests on the run before, or on a person, and is not
+        computed again.
 
     """
 
@@ -50,6 +55,7 @@ class PastScore:
     card: Scorecard | None
     missing: str | None = None
     further: tuple[Mapping[str, Any], ...] = ()
+    is_card_grade: bool = True
 
     def recompute(self) -> dict[str, Any]:
         """Model and card asked again: the values that are in the ledger."""
@@ -59,9 +65,10 @@ class PastScore:
         if self.card is not None:
             points = self.card.score(self.features)
             said = {name: points[name].tolist()[0] for name in CARD_VALUES}
-            if self.row.get("graded_by"):  # else it is of a time when the card alone graded
-                said["card_grade"] = said.pop("grade")
-            values |= said
+            values |= said if self.is_card_grade else {name: said[name] for name in said if name != "grade"}
+            if self.row.get("graded_by"):  # else it is of a time when these were not kept
+                values |= {"card_grade": said["grade"]}
+                values |= {name: list_as_json(points[name])[0] for name in ("vetoes", "flags")}
         return values
 
     def _ask_model(self, bundle: Bundle) -> dict[str, Any]:
@@ -130,7 +137,7 @@ def load_past_score(config: Config, row: Mapping[str, Any], further: tuple[Mappi
     sha256 = row["bundle_sha256"]
     bundle = _load_bundle(config, row) if sha256 else None
     card, missing = _load_card(config, row) if row["card"] else (None, None)
-    return PastScore(row, features, bundle, card, missing, further)
+    return PastScore(row, features, bundle, card, missing, further, _is_card_grade(config, row))
 
 
 def describe_score(row: Mapping[str, Any]) -> str:
@@ -170,6 +177,18 @@ def _load_bundle(config: Config, row: Mapping[str, Any]) -> Bundle:
             "artifacts in MLflow, or from a backup."
         )
     return load_bundle(folder, row["bundle_sha256"])
+
+
+def _is_card_grade(config: Config, row: Mapping[str, Any]) -> bool:
+    """Whether the points alone gave the grade of a row, by the config of its run."""
+    if row.get("graded_by") not in (None, "points"):
+        return False
+    place = config.folder / "runs" / row["run_id"] / "config.json"
+    if not place.is_file():
+        return row.get("graded_by") is None
+    section = json.loads(place.read_text(encoding="utf-8"))["targets"][row["target"]].get("grading") or {}
+    asked = Grading.model_validate(section)
+    return (asked.by, asked.cut_by, asked.width) == ("points", "card", 0) or asked.by != "points"
 
 
 def _load_card(config: Config, row: Mapping[str, Any]) -> tuple[Scorecard | None, str | None]:

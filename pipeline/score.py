@@ -25,7 +25,7 @@ from pipeline.forgotten_scores import without_forgotten
 from pipeline.grading import Graded, grade_scores
 from pipeline.horizon_scores import check_horizons, with_horizons
 from pipeline.judging import Judge, ask_card, ask_model, load_judge, store_inputs
-from pipeline.ledger import SCORE_COLUMNS, Ledger
+from pipeline.ledger import SCORE_COLUMNS, Ledger, Run
 from pipeline.ledger_grades import RunBefore
 from pipeline.ledger_overrides import Override
 from pipeline.overrides import apply_overrides, day_of
@@ -77,9 +77,9 @@ def score(config: Config, ledger: Ledger) -> ScoreRun:
     known = ledger.find_run(run_id)
     is_new = known is None or known.state != "done" or not (folder / "scores.parquet").is_file()
     if is_new:
-        before = ledger.grades.run_before(tables.data_end, known.details.get("follows") if known else None)
-        details = {"data_end": tables.data_end.isoformat(), "tables": tables.sha256}
-        details |= {"follows": before.run_id} if before else {}
+        before = _find_before(ledger, tables, known)
+        follows = before.run_id if before else None
+        details = {"data_end": tables.data_end.isoformat(), "tables": tables.sha256, "follows": follows}
         ledger.start_run(run_id, "score", details, config.model_dump_json(indent=1))
         try:
             done = _compute(config, ledger, tables, _Task(judges, before, in_force, folder))
@@ -92,6 +92,12 @@ def score(config: Config, ledger: Ledger) -> ScoreRun:
     run = ledger.find_run(run_id)
     notes = tuple(run.details.get("notes", ())) if run else ()
     return ScoreRun(run_id, folder, ledger.scores(run_id), is_new, notes)
+
+
+def _find_before(ledger: Ledger, tables: CrmTables, known: Run | None) -> RunBefore | None:
+    """Return the run whose grades are kept: the one that was followed when this run was made first, if it was."""
+    followed = known.details.get("follows", "") if known else ""
+    return None if followed is None else ledger.grades.run_before(tables.data_end, followed)
 
 
 @dataclass(frozen=True)

@@ -46,7 +46,7 @@ def test_every_score_of_the_ledger_comes_out_again_to_the_bit(finished: World, s
     assert {one.row["target"] for one in again} == {"churn", "conversion"}
     assert [one.differences() for one in again] == [[]] * len(rows)
     assert [one.recompute()["log_odds"] for one in again] == [row["log_odds"] for row in rows]  # not merely close
-    assert [one.recompute()["card_grade"] for one in again] == [row["card_grade"] for row in rows]
+    assert [one.recompute()["grade"] for one in again] == [row["grade"] for row in rows]
 
 
 def test_all_contributions_sum_to_the_log_odds_and_are_in_words(document: dict[str, Any]) -> None:
@@ -170,12 +170,13 @@ def test_a_card_that_is_gone_costs_the_points_alone(world: World, customer: str)
 
 
 def test_a_score_that_does_not_come_out_again_ends_in_1_and_says_by_how_much(world: World, customer: str) -> None:
-    world.sql("UPDATE scores SET log_odds = log_odds + 1e-12, grade = 'A' WHERE entity_id = ?", customer, file=LEDGER)
+    changes = "log_odds = log_odds + 1e-12, grade = 'A', flags = 'x'"
+    world.sql(f"UPDATE scores SET {changes} WHERE entity_id = ?", customer, file=LEDGER)
     answer = world.run("explain", customer)
     assert answer.code == 1
     assert "NOT equal to the ledger" in answer.out
     assert f"The score of '{customer}' at 2025-06-30 22:00:00 does not come out as it was: log_odds is -" in answer.err
-    assert ", in the ledger 'A'. Compare the versions" in answer.err
+    assert ", in the ledger 'A'; flags is None, in the ledger 'x'. Compare the versions" in answer.err
 
 
 def test_a_forgotten_entity_has_nothing_to_explain(world: World, customer: str) -> None:

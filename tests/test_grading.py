@@ -182,6 +182,18 @@ def test_grades_are_kept_over_three_runs_unless_a_cut_off_is_crossed_clearly(tmp
     ]
 
 
+def test_what_a_person_or_something_else_graded_is_not_kept(tmp_path: Path) -> None:
+    config = make_config(tmp_path, {"by": "points", "margin": 5})
+    with open_ledger(tmp_path / "ledger.db") as ledger:
+        graded_by = {"model": "points", "hand": "override", "other": "probability"}
+        rows = {who: {"points": 90.0, "grade": "a", "graded_by": by} for who, by in graded_by.items()}
+        store(ledger, "r1", "2024-01-01", Graded(make_scores(rows), {}, ()))
+        now = make_scores({who: {"points": 78.0} for who in graded_by})
+        before = ledger.grades.run_before(datetime(2024, 2, 1))
+        graded = grade_scores(config, ledger, now, {"churn": CARD}, before, tmp_path)
+    assert grades_in(graded) == {"model": "a", "hand": "b", "other": "b"}  # 78 is not below 75, and not 80
+
+
 def test_cut_offs_by_capacity_let_through_as_many_as_can_be_called(tmp_path: Path) -> None:
     # Two calls a week for two weeks: 4 of 10 rows are a. Of the rest, 30 % of all rows are b.
     grading = {"by": "probability", "contacts_per_week": 2, "weeks": 2, "shares": {"b": 0.3}, "tolerance": 0}
@@ -357,7 +369,7 @@ def test_the_nightly_job_grades_as_many_as_can_be_called_and_comes_out_the_same_
     assert set(scores["graded_by"]) == {"probability"}
     assert (before["grade"] == "priority").sum() == 20
     assert 18 <= (scores["grade"] == "priority").sum() <= 20
-    shutil.rmtree(second["folder"])  # as when its retention has ended
+    shutil.rmtree(world.folder / second["folder"])  # as when its retention has ended
     assert world.run("score", "--json").document["is_new"] is True
     with open_ledger(world.state / "ledger.db") as ledger:
         again, run = ledger.scores(second["run_id"]), ledger.find_run(second["run_id"])

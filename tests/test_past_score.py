@@ -5,6 +5,7 @@ from typing import Any
 
 import numpy as np
 import pandas as pd
+from test_grading import CARD
 from test_score_change import make_bundle, row
 
 from models.predict import Bundle
@@ -55,3 +56,16 @@ def test_an_expected_revenue_is_computed_again() -> None:
 def test_a_score_by_a_card_alone_has_no_model_to_ask() -> None:
     past = PastScore({**NOTHING, "card": None}, pd.DataFrame({"days": [1.0]}), None, None)
     assert (past.recompute(), past.card_points(), past.differences()) == ({}, {}, [])
+
+
+def test_a_cards_own_grade_vetoes_and_flags_are_computed_again_and_not_what_else_gave_the_grade() -> None:
+    row = {"points": 50.0, "coverage": 1.0, "grade": "a", "card_grade": "b", "vetoes": None, "flags": '["silent"]'}
+    features = pd.DataFrame({"size": [1.5], "fraud": [0.0], "silent": [1.0]})
+    kept = PastScore({**NOTHING, **row, "graded_by": "probability"}, features, None, CARD, is_card_grade=False)
+    assert kept.differences() == []
+    own = PastScore({**NOTHING, **row, "graded_by": "points"}, features, None, CARD)
+    assert own.differences() == ["grade is 'b', in the ledger 'a'"]
+    other = PastScore({**NOTHING, **row, "graded_by": "points", "card_grade": "c", "grade": "b"}, features, None, CARD)
+    assert other.differences() == ["card_grade is 'b', in the ledger 'c'"]
+    old = PastScore({**NOTHING, "points": 50.0, "coverage": 1.0, "grade": "b"}, features, None, CARD)
+    assert old.differences() == []  # of a ledger from before grades had a cause
