@@ -102,7 +102,6 @@ class Binned:
     def fit(self, rows: CodedRows, setting: Setting) -> Member:
         """Fit on all rows given."""
         design = make_binned_design(strongest_columns(rows, affordable(rows, *COLUMNS)))
-        path = [value for value in PENALTIES if value > setting["penalty"]] + [setting["penalty"]]
-        coefficients = fit_ridge_path(design.matrix(rows), rows.label, path)[-1]
+        coefficients = fit_ridge_path(design.matrix(rows), rows.label, [setting["penalty"]])[0]
         terms = design.terms(coefficients[1:])
         return Member({"kind": "linear", "intercept": float(coefficients[0]), "terms": terms})

@@ -113,7 +113,11 @@ class Design:
         """Return the design matrix of rows."""
         if not self.bases:
             return np.zeros((len(rows), 0))
-        return np.hstack([basis.matrix(rows.columns[basis.name]) for basis in self.bases])
+        ends = np.cumsum([basis.table.shape[1] for basis in self.bases])
+        matrix = np.empty((len(rows), ends[-1]), order="F")  # columns are filled, and later multiplied, one by one
+        for basis, end in zip(self.bases, ends, strict=True):
+            matrix[:, end - basis.table.shape[1] : end] = basis.matrix(rows.columns[basis.name])
+        return matrix
 
     def terms(self, coefficients: Floats) -> list[dict[str, Any]]:
         """Return fitted curves as a bundle stores them."""

@@ -24,8 +24,7 @@ def _fit(rows: CodedRows, ramps: int, penalty: float, names: Sequence[str] | Non
     if len(rows) > MAX_ROWS:
         rows = rows.take(np.linspace(0, len(rows) - 1, MAX_ROWS).astype(np.intp))
     design = make_design(strongest_columns(rows, affordable(rows, *COLUMNS)) if names is None else rows, ramps, names)
-    path = [value for value in PENALTIES if value > penalty] + [penalty]
-    coefficients = fit_ridge_path(design.matrix(rows), rows.label, path)[-1]
+    coefficients = fit_ridge_path(design.matrix(rows), rows.label, [penalty])[0]
     terms = design.terms(coefficients[1:])
     return Member({"kind": "linear", "intercept": float(coefficients[0]), "terms": terms})
 

@@ -13,7 +13,7 @@ from models.curves import make_design
 from models.encoding import CodedRows
 from models.ridge import fit_ridge_path
 
-PENALTIES = (1000.0, 300.0)
+PENALTY = 300.0
 REMEMBERED = 32
 """Rows whose ranking is kept: candidates that learn from the same rows ask one after the other."""
 
@@ -37,7 +37,7 @@ def rank_columns(rows: CodedRows) -> list[str]:
     """Names of the columns that vary, those whose term varies most first."""
     design = make_design(rows, ramps=0)
     matrix = design.matrix(rows)
-    coefficients = fit_ridge_path(matrix, rows.label, PENALTIES)[-1][1:]
+    coefficients = fit_ridge_path(matrix, rows.label, [PENALTY])[0][1:]
     ends = np.cumsum([basis.table.shape[1] for basis in design.bases])
     starts = np.append(0, ends[:-1])
     spread = {
@@ -72,7 +72,7 @@ _RANKINGS = _Rankings()
 
 def _digest(rows: CodedRows) -> bytes:
     """Hash of labels, and of names, kinds and values of the columns."""
-    digest = hashlib.blake2b(np.ascontiguousarray(rows.label).data, digest_size=16)
+    digest = hashlib.sha256(np.ascontiguousarray(rows.label).data)
     for entry in rows.contract:
         digest.update(f"{entry['name']}\0{entry['kind']}\0{len(entry.get('categories', ()))}\0".encode())
         digest.update(np.ascontiguousarray(rows.columns[entry["name"]]).data)
