@@ -9,7 +9,7 @@ LEADSIEVE_DATA names the folder with the data sets (default: ../shared/data); st
 import os
 import sys
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import chdir
 from pathlib import Path
 from typing import Any
@@ -31,7 +31,6 @@ from pipeline.value_training import past_revenue_column
 ROOT = Path(__file__).resolve().parents[1]
 NAMES = ("cdnow", "online_retail")
 SHOWN = ("mae", "rmse", "deviance", "spearman", "gini", "captured_at_10", "predicted_over_observed")
-HEADER = f"{'deployment':<15}{'predicted by':<22}" + "".join(f"{name:>27}" for name in SHOWN)
 
 
 def value_config(path: Path, state: Path) -> Config:
@@ -49,14 +48,19 @@ def naive(train: TrainingSet, test: TrainingSet, column: str) -> Floats:
     return np.maximum(past[1] * train.label.sum() / past[0].sum(), 0.01)
 
 
-def line(name: str, what: str, figures: dict[str, Any]) -> str:
+def header(shown: Sequence[str] = SHOWN) -> str:
+    """Names above the cells of `line`."""
+    return f"{'deployment':<15}{'predicted by':<27}" + "".join(f"{name:>27}" for name in shown)
+
+
+def line(name: str, what: str, figures: dict[str, Any], shown: Sequence[str] = SHOWN) -> str:
     """One line: each figure with its 95 % interval."""
     cells = []
-    for one in SHOWN:
+    for one in shown:
         low, high = figures["interval"][one]
         value = figures[one]
         cells.append("-" if value is None else f"{value:.3f} [{low:.3f}, {high:.3f}]")
-    return f"{name:<15}{what:<22}" + "".join(f"{cell:>27}" for cell in cells)
+    return f"{name:<15}{what:<27}" + "".join(f"{cell:>27}" for cell in cells)
 
 
 def run(name: str, state: Path) -> Iterator[str]:
@@ -92,7 +96,7 @@ def main() -> None:
     if not folder.is_dir():
         raise SystemExit(f"{folder} is absent: the data are not part of the project. Set LEADSIEVE_DATA to it.")
     os.environ["LEADSIEVE_DATA"] = str(folder.resolve())
-    print(HEADER, flush=True)
+    print(header(), flush=True)
     with chdir(ROOT), tempfile.TemporaryDirectory() as state:
         for name in sys.argv[1:] or NAMES:
             for text in run(name, Path(state)):
