@@ -14,6 +14,8 @@ from models.screening import affordable, strongest_columns
 
 FILE = "trees.txt"
 SHAPES = ({"leaves": 4, "random_cuts": False}, {"leaves": 12, "random_cuts": True})
+LARGE, LARGE_ROWS = {"leaves": 31, "random_cuts": False}, 2_000
+"""A shape for what many columns say together, and the rows from which it is tried."""
 SLOW = 0.05, (20, 40, 80, 160, 320)
 FAST = 0.1, (10, 20, 40, 80, 160)
 MANY_ROWS = 10_000
@@ -113,10 +115,11 @@ class BoostedTrees:
         has_text = any(entry["kind"] == "text" for entry in rows.contract)
         encodings = ("log_odds", "levels") if has_text else ("log_odds",)
         learning_rate, numbers = FAST if len(rows) > MANY_ROWS else SLOW
+        shapes = (*SHAPES, LARGE) if len(rows) >= LARGE_ROWS else SHAPES
         return [
             {"encoding": encoding, **shape, "learning_rate": learning_rate, "trees": trees}
             for encoding in encodings
-            for shape in SHAPES
+            for shape in shapes
             for trees in numbers
         ]
 
