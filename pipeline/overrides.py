@@ -135,6 +135,8 @@ def apply_overrides(
     cards : mapping of target to Scorecard or None
 
     """
+    if not in_force:
+        return scores, []
     columns = {name: scores[name].to_numpy(dtype=object).copy() for name in ("grade", "graded_by", "reasons")}
     primary = {name: config.targets[name].horizons_days[0] for name in cards}
     keys = zip(scores["target"], scores["horizon_days"], scores["entity_id"], strict=True)
