@@ -12,9 +12,10 @@ from features.errors import DataError
 from features.spine import build_scoring_spine
 from features.tables import CrmTables
 from models.card_parts import card_parts
+from models.card_values import question_values
 from models.card_words import card_words, met_words
 from models.scorecard import Scorecard, load_scorecard
-from models.scorecard_schema import Group, Level
+from models.scorecard_schema import Criterion, Group, Level
 from pipeline.atomic_files import replace_file
 from pipeline.card_check import check_presets
 from pipeline.card_sources import known_features
@@ -137,7 +138,10 @@ def _spine(config: Config, tables: CrmTables, name: str, moment: datetime, entit
 
 
 def summarise(run: CardRun) -> dict[str, Any]:
-    """How many rows each grade, veto and flag has, and the mean of points, coverage, criteria and groups."""
+    """How many rows each grade, veto and flag has, and the mean of points, coverage, criteria and groups.
+
+    `known` is the share of the rows in which a criterion had a value: 0 where answers are texts and the bands numbers.
+    """
     parts, card = run.parts, run.card
     counts = parts["grade"].value_counts()
     means = parts[[name for name in parts if str(name).startswith(("points_", "group_"))]].mean()
@@ -153,8 +157,22 @@ def summarise(run: CardRun) -> dict[str, Any]:
         "vetoes": {one.id: _hits(parts["vetoes"], one.id) for one in card.vetoes},
         "flags": {one.id: _hits(parts["flags"], one.id) for one in card.flags},
         "groups": {one.id: float(means[f"group_{one.id}"]) for one in card.groups},
-        "criteria": {one.id: {"weight": one.weight, "mean": float(means[f"points_{one.id}"])} for one in card.criteria},
+        "criteria": {
+            one.id: {
+                **one.name.model_dump(),
+                "weight": one.weight,
+                "mean": float(means[f"points_{one.id}"]),
+                "known": _known_share(one, run),
+            }
+            for one in card.criteria
+        },
     }
+
+
+def _known_share(criterion: Criterion, run: CardRun) -> float:
+    """Share of the rows in which a criterion had a value."""
+    values = question_values(criterion, run.features, run.card)
+    return 0.0 if values is None else float(values.notna().mean())
 
 
 def _hits(lists: "pd.Series[str]", name: str) -> int:

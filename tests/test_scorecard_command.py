@@ -205,7 +205,8 @@ def test_score_counts_grades_at_the_end_of_the_data(place: Place):
     assert summary["points"] == pytest.approx((66 + 81 + 46) / 3)
     assert summary["coverage"] == pytest.approx((0.95 + 0.65 + 0.95) / 3)
     assert (summary["vetoes"], summary["flags"]) == ({"lawsuit": 0, "deal": 0}, {"one": 1})
-    assert summary["criteria"]["need"] == {"weight": 30, "mean": 15}
+    need = summary["criteria"]["need"]
+    assert (need["weight"], need["mean"], need["known"]) == (30, 15, pytest.approx(2 / 3))
 
 
 def test_score_at_a_past_moment_sees_nothing_later(place: Place, tmp_path: Path):

@@ -118,6 +118,7 @@ def _print_summary(summary: dict[str, Any]) -> None:
         names = Text(f"{one['en']} {one['zh']}")
         table.add_row(one["id"], names, f"{one['rows']:,}", f"{one['rows'] / max(summary['rows'], 1):.1%}")
     answer.print(table)
+    _print_criteria(summary["criteria"])
     for kind in ("vetoes", "flags"):
         if summary[kind]:
             say(f"{kind}: " + ", ".join(f"{name} {count:,}" for name, count in summary[kind].items()))
@@ -126,6 +127,16 @@ def _print_summary(summary: dict[str, Any]) -> None:
         say("mean points of groups: " + ", ".join(means))
     if "out" in summary:
         say(f"all rows are in {summary['out']}")
+
+
+def _print_criteria(criteria: dict[str, Any]) -> None:
+    """Print what each criterion with weight gave on average, and how often it was known."""
+    table = Table("criterion", "", "gives", "of", "known", box=None)
+    for name, one in criteria.items():
+        if one["weight"]:
+            names = Text(f"{one['en']} {one['zh']}")
+            table.add_row(name, names, f"{one['mean']:.1f}", f"{one['weight']:g}", f"{one['known']:.0%}")
+    answer.print(table)
 
 
 @app.command()
