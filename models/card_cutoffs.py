@@ -10,7 +10,7 @@ from models.information_value import Floats
 
 
 def move_cutoffs(
-    grades: Sequence[Mapping[str, Any]], before: "pd.Series[float]", after: "pd.Series[float]"
+    grades: Sequence[Mapping[str, Any]], before: "pd.Series[float]", after: "pd.Series[float]", totals: Floats
 ) -> list[dict[str, Any]]:
     """Move each cut-off to where as large a share of rows reaches it as reached it before.
 
@@ -20,30 +20,38 @@ def move_cutoffs(
         As in the card's file, from the best to the lowest; the lowest keeps its 0.
     before, after : Series
         Points of the same rows; null ones do not count.
+    totals : array
+        Points that can be given at all, ascending.
 
     Returns
     -------
     list of mapping
-        The grades with other `at_least`; falling, and between points that rows have, so that it says what it means.
+        The grades with other `at_least`: falling, and each can be given. Where points can give fewer different totals
+        than there are grades, some in the middle are left out.
 
     Examples
     --------
     >>> points = pd.Series([10.0, 20.0, 30.0, 40.0])
-    >>> [one["at_least"] for one in move_cutoffs([{"at_least": 30}, {"at_least": 0}], points, points * 2)]
+    >>> grades = [{"at_least": 30}, {"at_least": 0}]
+    >>> [one["at_least"] for one in move_cutoffs(grades, points, points * 2, np.arange(0.0, 101.0, 10.0))]
     [50, 0]
 
     """
     known = before.notna() & after.notna()
     old, ordered = before[known].to_numpy(np.float64), np.sort(after[known].to_numpy(np.float64))
-    if not len(ordered):
-        return [dict(grade) for grade in grades]
     moved: list[dict[str, Any]] = []
-    highest = 100.0
-    for grade in grades[:-1]:
+    end = np.inf
+    for at, grade in enumerate(grades[:-1]):
         below = int((old < grade["at_least"]).sum())
-        cut = min(_between(np.asarray(ordered), below), highest)
+        wish = _between(np.asarray(ordered), below) if len(ordered) else float(grade["at_least"])
+        free = totals[(totals < end) & (totals > totals[0])]
+        if not len(free):
+            continue
+        cut, lower = min(wish, float(free[-1])), len(grades) - 2 - at
+        if cut <= totals[0] or (free < cut).sum() < lower:  # something has to be left for each lower grade
+            cut = float(free[min(lower, len(free) - 1)])
         moved.append({**grade, "at_least": _plain(cut)})
-        highest = cut - 0.5
+        end = moved[-1]["at_least"]
     return [*moved, dict(grades[-1])]
 
 
@@ -62,4 +70,5 @@ def _between(ordered: Floats, below: int) -> float:
 
 
 def _plain(cut: float) -> float | int:
+    """Write a cut-off with four decimals at most: points have no more."""
     return int(cut) if float(cut).is_integer() else round(cut, 4)

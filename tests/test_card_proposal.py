@@ -239,5 +239,37 @@ def test_bands_are_learned_from_some_rows_and_hold_for_all():
 def test_cut_offs_move_to_where_the_same_rows_are():
     grades = [{"id": "a", "at_least": 80}, {"id": "b", "at_least": 50}, {"id": "c", "at_least": 0}]
     before, after = pd.Series([90.0, 60.0, 60.0, 10.0]), pd.Series([40.0, 20.0, 22.0, 3.0])
-    moved = move_cutoffs(grades, before, after)
+    moved = move_cutoffs(grades, before, after, np.arange(101.0))
     assert [one["at_least"] for one in moved] == [31, 12, 0]  # between 22 and 40, and between 3 and 20
+
+
+def test_each_grade_keeps_points_that_can_be_given_and_one_that_cannot_be_is_left_out():
+    grades = [{"id": "a", "at_least": 80}, {"id": "b", "at_least": 50}, {"id": "c", "at_least": 0}]
+    before, after = pd.Series([90.0, 60.0, 10.0]), pd.Series([100.0, 100.0, 0.0])
+    three = move_cutoffs(grades, before, after, np.array([0.0, 50.0, 100.0]))
+    # half of the rows with 100 points had b before; all of them have a now, and b is kept for those of 50
+    assert [(one["id"], one["at_least"]) for one in three] == [("a", 100), ("b", 50), ("c", 0)]
+    two = move_cutoffs(grades, before, after, np.array([0.0, 100.0]))
+    assert [(one["id"], one["at_least"]) for one in two] == [("a", 100), ("c", 0)]
+
+
+def test_a_level_of_a_group_that_no_points_give_any_more_is_left_out_and_that_is_said(
+    rows: tuple[pd.DataFrame, np.ndarray],
+):
+    bands = [{"below": 0, "points": 0}, {"at_least": 0, "below": 0.01, "points": 50}, {"at_least": 0.01, "points": 100}]
+    levels = [
+        {"id": one, "at_least": at, "name": {"en": one, "zh": one}} for one, at in (("a", 80), ("b", 40), ("c", 0))
+    ]
+    group = {"id": "lonely", "name": {"en": "lonely", "zh": "lonely"}, "levels": levels}
+    lonely = criterion("halves", group="lonely", bands=bands, missing=0)
+    frame, good = rows
+    frame = frame.assign(halves=np.sign(frame["strong"]))  # -1 or 1: no row is in the band between
+    found = propose_card(card_of(lonely, criterion("weak", 0.0), groups=[group]), frame, good, GROUP)
+    given = {band.points for band in found.card.criteria[0].bands} | {found.card.criteria[0].missing}
+    kept = [level.id for level in found.card.groups[0].levels]
+    assert len(kept) <= len(given)
+    assert [one for one in found.remarks if "was left out" in one] == [
+        f"Level '{one}' of group 'lonely' was left out: no points give it any more."
+        for one in ("a", "b", "c")
+        if one not in kept
+    ]
