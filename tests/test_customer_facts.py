@@ -237,6 +237,13 @@ def test_a_deployment_with_customers_alone_has_facts_of_what_it_knows(tmp_path: 
     assert {name for name, value in row.items() if value is not None} == {"customer_id", "as_of"}
 
 
+def test_before_anybody_is_known_there_are_no_rows(tables: CrmTables, tmp_path: Path) -> None:
+    early = replace(tables, data_end=datetime(2022, 6, 1))  # the order of 2022 is known, its customer is not yet
+    assert write_customer_facts(config_of(tmp_path), early, tmp_path)[0].startswith("Lifetime value from purchase")
+    stored = pq.read_table(tmp_path / "customers.parquet")
+    assert (stored.num_rows, stored.schema.equals(SCHEMA)) == (0, True)
+
+
 def test_a_deployment_without_customers_has_no_facts(tmp_path: Path) -> None:
     deals = "deal_id  created_at  closed_at  outcome\nD1       2024-01-01  -          -"
     tables = make_tables(tmp_path / "tables", {}, deals=deals)
