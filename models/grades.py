@@ -43,8 +43,9 @@ DEFAULT_GRADES = (
 
 @dataclass(frozen=True)
 class Wanted:
-    """How many rows a cut-off is to let through: `most`, and no fewer than `least`."""
+    """How many rows a cut-off is to let through: at most `most` and no fewer than `least`; set anew, it is `aim`."""
 
+    aim: int
     most: int
     least: int
 
@@ -90,21 +91,22 @@ def cut_by_count(leaning: Floats, wanted: Wanted, last: float | None = None) -> 
     """Cut-off that lets the wanted number through.
 
     The last cut-off stays while the number is within what is wanted; beyond, it moves as little as brings it
-    back. Without one, the most that is wanted come through. Infinite strengths are not moved by any cut-off.
+    back. Without one it is set anew. Infinite strengths are not moved by any cut-off.
 
     Examples
     --------
     >>> leaning = np.array([9.0, 8.0, 6.0, 5.0])
-    >>> cut_by_count(leaning, Wanted(2, 1)), cut_by_count(leaning, Wanted(2, 1), last=8.5)
+    >>> two = Wanted(aim=2, most=2, least=1)
+    >>> cut_by_count(leaning, two), cut_by_count(leaning, two, last=8.5)
     (7.0, 8.5)
-    >>> cut_by_count(leaning, Wanted(2, 1), last=5.5), cut_by_count(leaning, Wanted(2, 1), last=10.0)
+    >>> cut_by_count(leaning, two, last=5.5), cut_by_count(leaning, two, last=10.0)
     (7.0, 8.5)
 
     """
     through = 0 if last is None else int((leaning >= last).sum())
     if last is not None and wanted.least <= through <= wanted.most:
         return last
-    count = wanted.most if last is None or through > wanted.most else wanted.least
+    count = wanted.aim if last is None else wanted.most if through > wanted.most else wanted.least
     finite = np.sort(leaning[np.isfinite(leaning)])[::-1]
     count -= int((leaning == np.inf).sum())
     if not len(finite):
@@ -191,13 +193,14 @@ def share_counts(rows: int, shares: Sequence[float], best: int | None, tolerance
     Examples
     --------
     >>> share_counts(1000, [0, 0.3, 0.4], 200, 0.1)
-    (Wanted(most=990, least=810), Wanted(most=550, least=450), Wanted(most=200, least=180))
+    (Wanted(aim=900, most=990, least=810), Wanted(aim=500, most=550, least=450), Wanted(aim=200, most=200, least=180))
 
     """
     top = round(shares[0] * rows) if best is None else min(best, rows)
-    wanted = [Wanted(top, int(np.ceil(top * (1 - tolerance))))]
+    wanted = [Wanted(top, top, int(np.ceil(top * (1 - tolerance))))]
     reached = float(top)
     for share in shares[1:]:
         reached = min(reached + share * rows, rows)
-        wanted.append(Wanted(min(round(reached * (1 + tolerance)), rows), int(np.ceil(reached * (1 - tolerance)))))
+        most, least = min(round(reached * (1 + tolerance)), rows), int(np.ceil(reached * (1 - tolerance)))
+        wanted.append(Wanted(round(reached), most, least))
     return tuple(reversed(wanted))

@@ -202,8 +202,8 @@ def test_cut_offs_by_capacity_let_through_as_many_as_can_be_called(tmp_path: Pat
     assert graded.states["churn"]["rows"] == {"c": 3, "b": 3, "a": 4}
     assert grades_in(graded)["C7"] == "a"
     assert grades_in(graded)["C6"] == "b"
-    thirds = {"by": "probability", "contacts_per_week": 4}  # no shares: b and c halve the six that are left
-    assert grade(tmp_path, make_config(tmp_path, thirds), rows).states["churn"]["rows"]["a"] == 4
+    halves = {"by": "probability", "contacts_per_week": 4}  # no shares: b and c halve the six that are left
+    assert grade(tmp_path, make_config(tmp_path, halves), rows).states["churn"]["rows"] == {"c": 3, "b": 3, "a": 4}
 
 
 def test_the_capacity_of_the_deployment_counts_unless_the_target_has_its_own(tmp_path: Path) -> None:
