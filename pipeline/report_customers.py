@@ -9,7 +9,9 @@ import numpy as np
 import pandas as pd
 
 from features.tables import CrmTables
+from models.card_values import question_values
 from models.lifecycle import STAGES
+from models.scorecard import Scorecard
 from pipeline.config import Config
 from pipeline.report_entities import read_profiles
 from pipeline.report_page import make_report_page
@@ -194,7 +196,7 @@ def _card_columns(one: Judged, ids: "pd.Series[str]", folder: Path) -> Mapping[s
     if not set(names) <= set(parts.columns) or not names:
         return {}
     parts = parts.drop_duplicates("entity_id").set_index("entity_id").reindex(ids)
-    found: dict[str, list[Any]] = {"c": _lists(parts[names], 2), "y": _values(one, criteria, ids, folder)}
+    found: dict[str, list[Any]] = {"c": _lists(parts[names], 2), "y": _values(one, ids, folder)}
     if groups:
         found["u"] = _lists(parts[[f"group_{group}" for group in groups]], 0)
     return found
@@ -205,17 +207,20 @@ def _lists(frame: pd.DataFrame, digits: int) -> list[Any]:
     return [list(row) for row in zip(*columns, strict=True)]
 
 
-def _values(one: Judged, criteria: list[Any], ids: "pd.Series[str]", folder: Path) -> list[Any]:
-    """Value of the feature behind each criterion; null for formulas and answers, and where it is missing."""
-    features = [str(part.get("feature") or "") for part in criteria]
-    known = read_columns(folder / f"features_{one.name}.parquet", ("entity_id", *dict.fromkeys(filter(None, features))))
-    known = known.drop_duplicates("entity_id").set_index("entity_id").reindex(ids) if len(known) else known
+def _values(one: Judged, ids: "pd.Series[str]", folder: Path) -> list[Any]:
+    """Value behind each criterion, of a feature, a formula or an answer; null where it is missing or was not kept."""
+    card = Scorecard.model_validate(one.card_document)
+    known = read_columns(folder / f"features_{one.name}.parquet", ("entity_id", *card.features))
+    if known.empty:
+        return [[None] * len(card.criteria) for _ in range(len(ids))]
+    known = known.drop_duplicates("entity_id").set_index("entity_id").reindex(ids)
     columns: list[list[Any]] = []
-    for name in features:
-        if name not in known.columns:
+    for criterion in card.criteria:
+        values = question_values(criterion, known, card)
+        if values is None:
             columns.append([None] * len(ids))
-        elif pd.api.types.is_numeric_dtype(known[name]):
-            columns.append(numbers(known[name].astype(float), 2))
+        elif pd.api.types.is_numeric_dtype(values):
+            columns.append(numbers(values.astype(float), 2))
         else:
-            columns.append([value if isinstance(value, str) else None for value in known[name]])
+            columns.append([value if isinstance(value, str) else None for value in values])
     return [list(row) for row in zip(*columns, strict=True)]

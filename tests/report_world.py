@@ -41,16 +41,29 @@ TABLES = {
         )
     ],
 }  # fmt: skip
-NAMES = {"good": ("good", "好"), "fair": ("fair", "中"), "poor": ("poor", "差")}
 CARD = {
     "id": "tiny", "version": "3", "entity": "deal",
     "criteria": [
-        {"id": "size", "name": {"en": "Size <i>of</i> it", "zh": "规模"}, "feature": "deal_amount", "weight": 60},
-        {"id": "age", "name": {"en": "Age", "zh": "年龄"}, "feature": "deal_age_days", "weight": 40},
+        {
+            "id": "size", "name": {"en": "Size <i>of</i> it", "zh": "规模"}, "weight": 60, "missing": 0,
+            "feature": "deal_amount", "bands": [{"below": 500, "points": 0}, {"at_least": 500, "points": 100}],
+        },
+        {
+            "id": "age", "name": {"en": "Weeks", "zh": "周数"}, "weight": 40, "missing": 0,
+            "formula": "deal_age_days / 7", "bands": [{"below": 1, "points": 100}, {"at_least": 1, "points": 50}],
+        },
     ],
-    "flags": [{"id": "early_warning", "name": {"en": "Pays late", "zh": "付款延迟"}}],
-    "vetoes": [{"id": "court", "name": {"en": "In court", "zh": "涉诉"}}],
-    "grades": [{"id": one, "name": {"en": en, "zh": zh}} for one, (en, zh) in NAMES.items()],
+    "flags": [{
+        "id": "early_warning", "name": {"en": "Pays late", "zh": "付款延迟"},
+        "feature": "deal_amount", "when": {"at_least": 9000},
+    }],
+    "vetoes": [{
+        "id": "court", "name": {"en": "In court", "zh": "涉诉"}, "feature": "deal_amount", "when": {"at_least": 99999},
+    }],
+    "grades": [
+        {"id": one, "at_least": at_least, "name": {"en": en, "zh": zh}}
+        for one, at_least, en, zh in (("good", 70, "good", "好"), ("fair", 40, "fair", "中"), ("poor", 0, "poor", "差"))
+    ],
 }  # fmt: skip
 TARGETS = {
     "conversion": {"kind": "conversion", "horizons_days": [30], "settle_days": 0, "spine": {"grid": "month"}},
@@ -141,6 +154,6 @@ def make_report_world(state: Path, **keys: Any) -> Config:
     parts = {"entity_id": ["D1", "D2"], "points_size": [60.0, 30.0], "points_age": [20.0, 0.0]}
     asked = {"next_question_en": ["Who signs?", None], "next_question_zh": ["谁签字？", None]}
     pd.DataFrame({**parts, **asked}).to_parquet(folder / "card_conversion.parquet")
-    features = {"entity_id": ["D1", "D2"], "deal_amount": [1000.0, 5000.0], "deal_age_days": [9.0, None]}
+    features = {"entity_id": ["D1", "D2"], "deal_amount": [1000.0, 5000.0], "deal_age_days": [14.0, None]}
     pd.DataFrame(features).to_parquet(folder / "features_conversion.parquet")
     return config

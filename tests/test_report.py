@@ -186,7 +186,7 @@ def test_a_customer_file_has_scores_of_the_customer_and_of_its_deals(written: Wr
     assert first["facts"] == {"revenue_365d": 400, "lifecycle": "mature", "abc_value": "A"}
     assert first["profile"] == {"created_at": "2023-01-01 00:00:00", "region": "north", "owner_id": "U1"}
     deal, customer = first["scores"]
-    assert (deal["id"], deal["c"], deal["y"], deal["ask"]) == ("D1", [60, 20], [1000, 9], ["Who signs?", "谁签字？"])
+    assert (deal["id"], deal["c"], deal["y"], deal["ask"]) == ("D1", [60, 20], [1000, 2], ["Who signs?", "谁签字？"])
     assert (customer["id"], customer["p"], customer["past"]) == (
         "C1",
         0.25,
