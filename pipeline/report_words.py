@@ -144,10 +144,7 @@ SPOKEN: Mapping[str, Pair] = {
         "What a customer brought in a year × how likely they leave. Call the first ones today.",
         "按“近一年收入 × 流失可能性”排序。今天先联系最前面的客户。",
     ),
-    "note_warnings": (
-        "A flag or a veto of the card, whatever the points.",
-        "触发评分卡预警或否决的对象，与得分无关。",
-    ),
+    "note_warnings": ("What the card warns of, whatever the points.", "评分卡发出预警的对象，与得分无关。"),
     "note_disagree": (
         "How far apart model and card rank them. Look before you act: one of the two knows something.",
         "模型与评分卡排名差距最大的对象。行动前请先核实：两者之一知道另一方不知道的事。",

@@ -11,8 +11,10 @@ from typing import Any
 import numpy as np
 import pandas as pd
 import pytest
+import yaml
 from conftest import make_config
 from report_world import HOSTILE, add_run, make_report_world, score
+from small_crm import run_cli
 from test_audit_page import Page
 
 from features.errors import DataError
@@ -222,6 +224,22 @@ def test_without_scores_there_is_nothing_to_report(tmp_path: Path) -> None:
         pytest.raises(DataError, match=r"Nothing was scored yet.*Run `leads"),
     ):
         write_report(config, ledger)
+
+
+def test_the_command_writes_the_pages_and_says_where(config: Config, tmp_path: Path) -> None:
+    place = tmp_path / "world.yaml"
+    place.write_text(yaml.safe_dump(config.model_dump(mode="json", exclude_none=True)), encoding="utf-8")
+    told = run_cli("report", "--config", str(place), "--folder", str(tmp_path / "out"), "--json").document
+    assert (told["run_id"], told["rows"], sorted(told["bytes"])) == (
+        "score-20240701-abc", 5, ["customers.html", "health.html", "index.html"],
+    )  # fmt: skip
+    answer = run_cli("report", "--config", str(place), "--folder", str(tmp_path / "out"))
+    assert f"open {tmp_path / 'out' / 'index.html'} in a browser" in answer.out
+    empty = tmp_path / "empty.yaml"
+    empty.write_text(place.read_text(encoding="utf-8").replace("name: world", "name: other"), encoding="utf-8")
+    answer = run_cli("report", "--config", str(empty))
+    assert answer.code == 3
+    assert "so nothing was scored yet. Run `leadsieve score` first." in answer.err
 
 
 def test_a_first_run_has_nothing_before_it(tmp_path: Path) -> None:

@@ -2,8 +2,10 @@
 
 import os
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 
+import pandas as pd
 import pytest
 from browser import Browser, find_chromium
 from report_world import HOSTILE, make_report_world
@@ -213,11 +215,21 @@ def test_a_file_says_what_it_does_not_know(browser: Browser, pages: Path) -> Non
     assert browser.ask("document.getElementById('file').textContent") == "Not in this report: C9"
 
 
+def test_without_deals_the_customers_at_risk_come_first(browser: Browser, config: Config, tmp_path: Path) -> None:
+    with open_ledger(config.folder / "ledger.db") as ledger:
+        today = read_today(config, ledger, load_extract(config))
+    rows, targets = today.rows[today.rows["target"] == "churn"], [one for one in today.targets if one.name == "churn"]
+    page = make_pipeline_page(replace(today, rows=rows.reset_index(drop=True), targets=tuple(targets)), "one", "EUR")
+    (tmp_path / "index.html").write_text(page, encoding="utf-8")
+    browser.open(tmp_path / "index.html", "?lang=en")
+    assert browser.ask("document.querySelector('#views [aria-pressed=true]').dataset.view") == "risk"
+    assert browser.ask(IDS) == ["C2", "C1"]
+    click(browser, "[data-view=priority]")
+    assert browser.ask(IDS) == ["C1", "C2"]  # good before poor
+    assert browser.ask("document.getElementById('f-target').closest('label').hidden") is True
+
+
 def test_of_many_rows_only_some_are_in_the_page(browser: Browser, config: Config, tmp_path: Path) -> None:
-    from dataclasses import replace
-
-    import pandas as pd
-
     with open_ledger(config.folder / "ledger.db") as ledger:
         today = read_today(config, ledger, load_extract(config))
     deals = today.rows[today.rows["target"] == "conversion"]

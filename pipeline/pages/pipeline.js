@@ -15,7 +15,7 @@ const wished = hasKind("conversion") ? "conversion" : hasKind("value") ? "value"
 const VIEWS = {
   priority: {has: (i) => kind(i) === wished, by: [["g", 1], ["v", -1], ["p", -1]]},
   risk: {has: (i) => kind(i) === "churn", by: [["v", -1], ["p", -1]]},
-  warnings: {has: (i) => data.f[i].length > 0 || data.x[i].length > 0, by: [["v", -1], ["p", -1]]},
+  warnings: {has: (i) => data.f[i].length > 0, by: [["v", -1], ["p", -1]]},
   disagree: {has: (i) => data.d[i] !== null && Math.abs(data.d[i]) >= APART, by: [["gap", -1]]},
   changed: {has: (i) => moved(i) !== 0 || data.new[i] === 1, by: [["move", -1], ["p", -1]]},
   all: {has: () => true, by: [["n", 1]]},
@@ -192,9 +192,9 @@ function controls() {
 }
 
 function isThere(name) {
-  if (name === "risk") return hasKind("churn") && wished !== "churn";
+  if (name === "risk") return hasKind("churn");
   if (name === "changed") return meta.has_before;
-  if (name === "warnings") return data.f.some((some) => some.length) || data.x.some((some) => some.length);
+  if (name === "warnings") return data.f.some((some) => some.length);
   return name !== "disagree" || data.d.some((gap) => gap !== null);
 }
 
@@ -235,7 +235,7 @@ document.querySelector(".panels").addEventListener("click", (event) => {
   filters.target.value = String(meta.targets.findIndex((target) => target.name === button.dataset.target));
   filters.grade.value = button.dataset.grade;
   const chosen = meta.targets[Number(filters.target.value)].kind;
-  choose(chosen === wished ? "priority" : chosen === "churn" ? "risk" : "all");
+  choose(chosen === "churn" ? "risk" : chosen === wished ? "priority" : "all");
   at("list-title").scrollIntoView();
 });
 addEventListener("beforeprint", () => { if (data && shown < 100) show(Math.max(0, 40 - shown)); });
@@ -247,7 +247,7 @@ listeners.push(() => { if (data) draw(); });
 async function start() {
   data = await unpack("packed-rows");
   hay = data.id.map((id, i) => [data.n[i], id, data.c[i], data.owners[data.o[i]]].join(" ").toLowerCase());
-  if (!VIEWS[view].has || !data.id.some((id, i) => VIEWS[view].has(i))) view = isThere("risk") ? "risk" : "all";
+  if (!hasKind("conversion")) view = hasKind("churn") ? "risk" : "all";
   reasons = await unpack("packed-reasons");
   begin();
 }
