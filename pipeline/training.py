@@ -21,13 +21,13 @@ from models.columns import dull_columns
 from models.expert_card import ExpertCard
 from models.horizons import FurtherModels
 from models.recipe import Evaluation, FittedModel, RecipeSettings, evaluate, refit
-from models.scorecard import load_scorecard
 from models.split import split_test
 from models.training_set import TrainingSet, check_learnable, save_training_set
 from models.value import ValueEvaluation, check_revenue
 from pipeline import __version__
 from pipeline.ages import age_range
 from pipeline.aliases import read_registered
+from pipeline.cards import load_card
 from pipeline.config import Config
 from pipeline.deployment import features_of, load_catalog, make_spine_plan, make_target
 from pipeline.horizons import describe_horizons, make_horizon_sets, train_horizons
@@ -137,10 +137,9 @@ def as_training_set(config: Config, tables: CrmTables, name: str, ripe: RipeRows
 
 def _read_card(config: Config, name: str) -> ExpertCard | None:
     """Scorecard of a target, whose points are a candidate; None for a value, of which a card says nothing."""
-    section = config.targets[name]
-    if section.scorecard is None or section.kind == "value":
-        return None
-    return ExpertCard.of(load_scorecard(section.scorecard), section.kind)
+    kind = config.targets[name].kind
+    card = None if kind == "value" else load_card(config, name)
+    return None if card is None else ExpertCard.of(card, kind)
 
 
 def _roles(target: Target, built: FeatureFrame) -> dict[str, str]:
