@@ -8,6 +8,7 @@ import pandas as pd
 
 from features.labels import build_labels
 from features.tables import CrmTables
+from models.information_value import wilson
 from models.metrics import log_losses, measure
 from pipeline.config import Config
 from pipeline.deployment import make_target
@@ -198,17 +199,5 @@ def bin_shares(ripe: pd.DataFrame) -> tuple[Share, ...]:
 
 def _share(name: str, rows: pd.DataFrame) -> Share:
     seen, count = float(rows["label"].mean()), len(rows)
-    low, high = wilson(seen, count)
-    return Share(name, count, float(rows["probability"].mean()), seen, low, high)
-
-
-def wilson(share: float, rows: int) -> tuple[float, float]:
-    """Interval (95 %) of a share.
-
-    >>> [round(one, 3) for one in wilson(0.5, 10)]
-    [0.237, 0.763]
-    """
-    spread = SURE**2 / rows
-    centre = (share + spread / 2.0) / (1.0 + spread)
-    half = SURE * (share * (1.0 - share) / rows + spread / (4.0 * rows)) ** 0.5 / (1.0 + spread)
-    return max(0.0, centre - half), min(1.0, centre + half)
+    low, high = wilson(np.array([rows["label"].sum()]), np.array([count]))
+    return Share(name, count, float(rows["probability"].mean()), seen, float(low[0]), float(high[0]))
