@@ -7,6 +7,7 @@ From the purchase history alone it is
 with t_k the middle of a step of 30 days, in days from today. Purchases come from BG/NBD (see `models.bg_nbd`), the
 amount from the Gamma-Gamma model, the net share is what is left of all purchases after returns. With a model of
 revenue for a horizon of its own, its value is carried over to the horizon asked for by what BG/NBD expects in either.
+A horizon of less than a year has a season: carried over to a longer one, it keeps the level of the histories.
 
 References
 ----------
@@ -30,6 +31,7 @@ Floats = NDArray[np.float64]
 
 MIN_REPEATERS = 50
 """Customers who came back that the model is fitted on at least: fewer say nothing of how rates differ."""
+YEAR_DAYS = 365
 STEP_DAYS = 30.0
 POINTS = 48
 """Points at which the chance to leave is looked at, each with the same share of its distribution."""
@@ -199,3 +201,17 @@ def carry_over(
         asked = model.expected_purchases(known, days, annual_rate)
         factor[bought] = np.where(within > 0.0, asked / np.where(within > 0.0, within, 1.0), factor[bought])
     return np.asarray(value * factor)
+
+
+def at_level_of(values: Floats, reference: Floats) -> Floats:
+    """Scale values so that, where both are known, they sum to what the reference sums to.
+
+    Examples
+    --------
+    >>> at_level_of(np.array([10.0, 30.0, np.nan, 5.0]), np.array([60.0, 20.0, 7.0, np.nan]))
+    array([20., 60., nan, 10.])
+
+    """
+    both = ~np.isnan(values) & ~np.isnan(reference)
+    total = float(values[both].sum())
+    return np.asarray(values * (float(reference[both].sum()) / total)) if total > 0.0 else values

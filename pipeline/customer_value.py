@@ -10,7 +10,14 @@ from numpy.typing import NDArray
 from features.errors import DataError
 from models.bg_nbd import Histories
 from models.lifecycle import Purchases
-from models.lifetime_value import MIN_REPEATERS, PurchaseModel, carry_over, fit_purchase_model
+from models.lifetime_value import (
+    MIN_REPEATERS,
+    YEAR_DAYS,
+    PurchaseModel,
+    at_level_of,
+    carry_over,
+    fit_purchase_model,
+)
 from models.value_classes import shares
 from pipeline.config import Config
 
@@ -74,8 +81,9 @@ def lifetime_values(
     """lifetime_value, lifetime_margin and lifetime_source of each customer; see `models.lifetime_value`.
 
     A customer whom the value model scored gets the model's value, carried over (source `model`), others who ever
-    bought get that of the purchase history (`history`), the rest null. A sentence is added to `notes` where
-    histories are too few to expect anything of.
+    bought get that of the purchase history (`history`), the rest null. From a horizon of less than a year to a longer
+    one, the model tells customers apart and the histories tell the level: a part of a year has a season, and lifetime
+    value would go up and down with it. A sentence is added to `notes` where histories are too few to tell anything.
 
     Parameters
     ----------
@@ -110,6 +118,8 @@ def lifetime_values(
         days = float(str(from_model.name))
         said = np.asarray(from_model.reindex(figures["customer_id"]), dtype=np.float64)
         carried = carry_over(said, days, fitted, histories, rules.horizon_days, rules.annual_discount_rate)
+        if days < min(YEAR_DAYS, rules.horizon_days):
+            carried = at_level_of(carried, value)
         known = ~np.isnan(carried)
         value[known], source[known] = carried[known], "model"
     margin = value * margin_shares(figures)

@@ -14,11 +14,12 @@ from conftest import make_config, make_tables
 from stored import stored_world
 
 from features.tables import CrmTables
+from models.lifecycle import make_purchases
 from models.lifetime_value import MIN_REPEATERS
 from pipeline.config import Config
 from pipeline.config_schema import ValueClasses
 from pipeline.customer_facts import SCHEMA, CustomerFacts, make_customer_facts, write_customer_facts
-from pipeline.customer_value import add_profit, margin_shares
+from pipeline.customer_value import add_profit, lifetime_values, margin_shares
 from pipeline.tombstones import load_tombstones, save_tombstones
 
 CUSTOMERS = """
@@ -202,6 +203,27 @@ def test_the_value_of_a_model_is_carried_over_to_the_horizon(tables: CrmTables, 
     assert answers(found, "lifetime_source") == ["model", "model", None, None, None]
     assert answers(found, "abc_value") == ["A", "B", None, None, None]  # 1600 of 1800 passes 80 %; then B
     assert answers(found, "lifetime_margin")[2:] == [None] * 3
+
+
+def test_a_model_of_a_part_of_the_year_tells_customers_apart_and_histories_the_level(tmp_path: Path) -> None:
+    # Sixty customers bought every 30 days, six times. The model expects 3 of the first for 1 of the second.
+    owner = np.repeat(np.arange(60), 6)
+    at = np.datetime64("2024-06-20", "us") - np.tile(np.arange(6), 60) * np.timedelta64(30, "D")
+    purchases = make_purchases(owner, at, pd.Timestamp("2024-07-01"), 60)
+    ids = [f"K{place}" for place in range(60)]
+    figures = pd.DataFrame({"customer_id": ids, "bought": 600.0, "revenue": 600.0, "profit": np.nan, "costed": np.nan})
+
+    def values(model_days: int | None) -> np.ndarray:
+        said = pd.Series([300.0, 100.0], index=["K0", "K1"], name=str(model_days)) if model_days else None
+        config = config_of(tmp_path, VALUE_TARGET, annual_discount_rate=0.0)
+        return lifetime_values(config, figures, purchases, np.full(60, 100.0), said, [])["lifetime_value"]
+
+    alone, with_model = values(None), values(90)
+    assert alone[0] == pytest.approx(alone[1])
+    assert with_model[:2].sum() == pytest.approx(alone[:2].sum())
+    assert with_model[0] / with_model[1] == pytest.approx(3)
+    assert with_model[2:].tolist() == alone[2:].tolist()  # whom the model does not know
+    assert values(365)[:2].tolist() == pytest.approx([300, 100])  # a year has all its seasons: the model's own level
 
 
 def test_flags_of_the_cards_of_a_run_count_for_the_classes(tables: CrmTables, tmp_path: Path) -> None:
