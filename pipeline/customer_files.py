@@ -86,11 +86,7 @@ def make_customer_files(
 
     """
     run, before = find_runs(config, ledger, run_id)
-    if customers is None:
-        ranked = pd.read_parquet(run.folder / CUSTOMERS_FILE, columns=["customer_id", "lifetime_value", "revenue_365d"])
-        ranked = ranked.sort_values(["lifetime_value", "revenue_365d"], ascending=False, kind="stable")
-        customers = ranked["customer_id"].tolist()
-    wanted = list(dict.fromkeys(customers))[:limit]
+    wanted = list(dict.fromkeys(_by_value(run) if customers is None else customers))[:limit]
     tables = replace(load_extract(config), data_end=run.as_of)
     forgotten = load_tombstones(config.folder).among("customers", wanted)
     profiles, deals = _read_tables(tables, [one for one in wanted if one not in forgotten])
@@ -101,6 +97,16 @@ def make_customer_files(
         for customer in wanted
         if customer in profiles
     ]
+
+
+def _by_value(run: StoredRun) -> list[str]:
+    """Ids of all customers of a run, the most valuable first."""
+    path = run.folder / CUSTOMERS_FILE
+    if not path.is_file():
+        raise DataError(f"Run {run.run_id} kept no facts about customers ({path} is not there). Score again.")
+    by = ["lifetime_value", "revenue_365d"]
+    facts = pd.read_parquet(path, columns=["customer_id", *by]).sort_values(by, ascending=False, kind="stable")
+    return [str(one) for one in facts["customer_id"]]
 
 
 def _make(run: StoredRun, customer: str, profile: Row, facts: Row, scores: Sequence[TargetScore]) -> CustomerFile:

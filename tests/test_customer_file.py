@@ -272,6 +272,16 @@ def test_a_run_that_is_gone_is_said(own: Config) -> None:
             read_customer_file(own, ledger, "K1", "score-july")
 
 
+def test_of_a_run_without_facts_a_customer_can_be_asked_for_by_id(own: Config) -> None:
+    (own.folder / "runs" / "score-june" / "customers.parquet").unlink()
+    with open_ledger(own.folder / "ledger.db") as ledger:
+        file = read_customer_file(own, ledger, "K1")
+        assert (file.history, file.worth, file.lifecycle) == ({}, {}, None)
+        assert file.scores[0].points == 60
+        with pytest.raises(DataError, match=r"score-june kept no facts about customers .* Score again"):
+            make_customer_files(own, ledger)
+
+
 def test_a_mistyped_id_is_an_error_with_a_remedy(config: Config, ledger: Ledger) -> None:
     with pytest.raises(DataError, match=r"No customer 'K9' .* run `leadsieve extract` and `leadsieve score` first"):
         read_customer_file(config, ledger, "K9")
