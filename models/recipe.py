@@ -14,14 +14,14 @@ from models.calibration import IDENTITY, Calibrator, choose_calibrator, shift
 from models.candidate import Floats, Member, Setting
 from models.drift import choose_gain, newest_level
 from models.encoding import CodedRows, code_rows, make_contract
-from models.few_rows import has_few
+from models.few_rows import FEW_NOISE, has_few
 from models.input_facts import describe_input
 from models.intervals import Interval, check_honesty, fit_interval, horizon_blocks, move_interval
 from models.metrics import log_losses, measure
 from models.points import card_notes
 from models.predict import Bundle, calibrate, to_probability
 from models.recipe_notes import SECOND_LOOK, drift_notes, row_notes
-from models.selection import select
+from models.selection import NOISE, select
 from models.split import Folds, grouped_folds, make_folds, weeks_of
 from models.training_set import TrainingSet, check_learnable
 from models.trials import find_candidate, try_columns, try_first_rungs
@@ -169,7 +169,12 @@ def _is_constant(fitted: FittedModel, rows: TrainingSet) -> bool:
 
 
 def _choose_and_fit(
-    trials: Sequence[Trial], train: TrainingSet, rows: CodedRows, folds: Folds, left_out: tuple[str, ...]
+    trials: Sequence[Trial],
+    train: TrainingSet,
+    rows: CodedRows,
+    folds: Folds,
+    left_out: tuple[str, ...] = (),
+    noise: float = NOISE,
 ) -> tuple[FittedModel, tuple[str, ...]]:
     """Select, calibrate and fit; a candidate that ends in one score for everybody is passed over."""
     at = joined_rows(folds)
@@ -177,7 +182,7 @@ def _choose_and_fit(
     labels = [rows.label[fold.valid] for fold in folds.folds]
     left = list(trials)
     while True:
-        trial = select(left, rows.label[at], rows.group[at], weeks_of(train, folds, at))
+        trial = select(left, rows.label[at], rows.group[at], weeks_of(train, folds, at), noise)
         calibrator = IDENTITY if trial.is_constant else choose_calibrator(trial.log_odds, labels, folds)
         interval = None
         if not trial.is_constant:
@@ -220,7 +225,7 @@ def _compare(train: TrainingSet, rows: CodedRows, settings: RecipeSettings) -> _
         return first
     folds = grouped_folds(train, settings.seed, *folds.notes, SECOND_LOOK)
     trials = try_first_rungs(rows, folds)
-    second = _Comparison(folds, trials, *_choose_and_fit(trials, train, rows, folds, ()))
+    second = _Comparison(folds, trials, *_choose_and_fit(trials, train, rows, folds, noise=FEW_NOISE))
     return first if second.fitted.choice.name == "base_rate" else second
 
 

@@ -93,17 +93,21 @@ def ranks_beyond_noise(parts: Sequence[Floats], label: Floats, group: NDArray[np
 
 @dataclass(frozen=True)
 class _Rows:
-    """What was predicted out of fold; `parts` are the positions that are compared with each other."""
+    """What was predicted out of fold; `parts` are the positions that are compared with each other.
+
+    `noise` are the standard errors beyond which something is a signal.
+    """
 
     label: Floats
     group: NDArray[np.int64]
     parts: Sequence[NDArray[np.intp]]
+    noise: float
 
     def ranks(self, trial: Trial) -> bool:
         """Whether a trial ranks the rows of the parts better than chance."""
         at, scores = np.concatenate(self.parts), np.concatenate(trial.log_odds)
         apart = [scores[part] for part in self.parts]
-        return ranks_beyond_noise(apart, self.label[at], self.group[at], NOISE)
+        return ranks_beyond_noise(apart, self.label[at], self.group[at], self.noise)
 
     def level_free_losses(self, trial: Trial) -> Floats:
         """Log loss of each row once the level of its part is taken out."""
@@ -118,7 +122,7 @@ def _has_signal(trial: Trial, losses: Mapping[str, Floats], rows: _Rows) -> bool
     base, own = losses["base_rate"], losses[trial.name]
     if float((base - own).mean()) < WORTH_HAVING * float(base.mean()):
         return False
-    return trails(base, own, rows.group, NOISE) or rows.ranks(trial)
+    return trails(base, own, rows.group, rows.noise) or rows.ranks(trial)
 
 
 def _choose(trials: Mapping[str, Trial], losses: Mapping[str, Floats], rows: _Rows) -> Trial | None:
@@ -149,7 +153,11 @@ def _positions(part: NDArray[np.int64]) -> list[NDArray[np.intp]]:
 
 
 def select(
-    trials: Sequence[Trial], label: Floats, group: NDArray[np.int64], when: NDArray[np.int64] | None = None
+    trials: Sequence[Trial],
+    label: Floats,
+    group: NDArray[np.int64],
+    when: NDArray[np.int64] | None = None,
+    noise: float = NOISE,
 ) -> Trial:
     """Choose among trials by log loss out of fold, the level of each fold taken out.
 
@@ -170,6 +178,8 @@ def select(
         For dated rows in grouped folds, where every fold spans all dates: rows are compared with rows of
         their own fold and time only, so that a candidate gains nothing by knowing which past weeks were good.
         Few rows are compared within periods of some weeks, all folds together.
+    noise : float
+        Standard errors beyond which a candidate is better than the base rate.
 
     """
     trials = [trial for trial in trials if trial.name in PREFERENCE]
@@ -177,7 +187,7 @@ def select(
     fold = np.repeat(np.arange(len(trials[0].log_odds)), [len(part) for part in trials[0].log_odds])
     if when is not None:
         fold = make_periods(when) if has_few(label) else fold * (int(when.max()) + 1) + when
-    rows = _Rows(label, group, _positions(fold))
+    rows = _Rows(label, group, _positions(fold), noise)
     free = {trial.name: rows.level_free_losses(trial) for trial in trials}
     chosen = _choose(by_name, free, rows)
     if chosen is None and when is None:

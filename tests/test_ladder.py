@@ -49,3 +49,16 @@ def test_a_draw_keeps_the_order_of_its_rows_and_the_error_takes_in_customers_and
     ones, zeros = np.ones(4), np.zeros(4)
     rung = Rung(40, chosen=[ones, zeros], line=[zeros, ones])
     assert rung.difference(np.arange(4)) == (0.0, 1.0)
+
+
+def test_the_price_of_the_base_rate_is_told_apart_from_a_chosen_model_that_is_worse() -> None:
+    # the model is as good as the line on its two draws; the base rate, chosen twice, is 0.5 worse on every row
+    rung = Rung(40, [np.ones(4)] * 2 + [np.full(4, 1.5)] * 2, [np.ones(4)] * 4, ["logistic"] * 2 + ["base_rate"] * 2)
+    group = np.arange(4)
+    assert not rung.part(is_shown=True).is_worse(group)
+    assert rung.part(is_shown=False).is_worse(group)
+    assert rung.tell("small", group).endswith(
+        "logistic 2, base_rate 2 (there the line, unseen, would save +0.5000 +- 0.0000)"
+    )
+    assert not Rung(40).is_worse(group)
+    assert Rung(40).price(group) == ""
