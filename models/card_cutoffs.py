@@ -70,5 +70,5 @@ def _between(ordered: Floats, below: int) -> float:
 
 
 def _plain(cut: float) -> float | int:
-    """Write a cut-off with four decimals at most: points have no more."""
-    return int(cut) if float(cut).is_integer() else round(cut, 4)
+    """Write a cut-off with four decimals at most, never above what it was: its points would not reach it."""
+    return int(cut) if float(cut).is_integer() else float(np.floor(cut * 1e4 + 1e-6) / 1e4)

@@ -249,6 +249,10 @@ def test_each_grade_keeps_points_that_can_be_given_and_one_that_cannot_be_is_lef
     three = move_cutoffs(grades, before, after, np.array([0.0, 50.0, 100.0]))
     # half of the rows with 100 points had b before; all of them have a now, and b is kept for those of 50
     assert [(one["id"], one["at_least"]) for one in three] == [("a", 100), ("b", 50), ("c", 0)]
+    thirds = move_cutoffs(grades, pd.Series([60.0, 10.0]), pd.Series([50.0, 0.0]), np.array([0.0, 100 / 3, 200 / 3]))
+    assert thirds[0]["at_least"] == 51  # nobody has a, and 200 / 3 points still reach it
+    sixths = move_cutoffs(grades, pd.Series([60.0, 10.0]), pd.Series([90.0, 0.0]), np.array([0.0, 100 / 3, 200 / 3]))
+    assert sixths[0]["at_least"] == 66.6666  # never above the points that are to reach it
     two = move_cutoffs(grades, before, after, np.array([0.0, 100.0]))
     assert [(one["id"], one["at_least"]) for one in two] == [("a", 100), ("c", 0)]
 
