@@ -1,7 +1,7 @@
 """The rule scorecard: points, grades and vetoes that sales people wrote down, next to the model.
 
-A card is YAML and no code. Each criterion turns one feature into 0 to 100 points, weighted so that
-a whole card gives 0 to 100. The probability answers "how likely", the card "do we want it".
+A card is YAML and no code. Each criterion turns a feature, a formula or an answer into 0 to 100 points,
+weighted so that a whole card gives 0 to 100. The probability answers "how likely", the card "do we want it".
 """
 
 from collections.abc import Collection, Mapping, Sequence
@@ -28,10 +28,11 @@ class Scorecard(Card):
     """A checked card, ready to score. Made by `load_scorecard`."""
 
     def score(self, frame: pd.DataFrame) -> pd.DataFrame:
-        """Points, grade and vetoes for each row of a feature frame.
+        """Points, grade, vetoes and flags for each row of a feature frame.
 
         A null, or a feature the frame does not have (its table is absent), gives the `missing`
-        points of the criterion and lowers the coverage. A veto needs a value: null never vetoes.
+        points of the criterion and lowers the coverage. Vetoes and flags need a value: null meets none.
+        A flag may lift the grade; a veto forces the lowest one, whatever points and flags say.
 
         Parameters
         ----------
@@ -42,16 +43,18 @@ class Scorecard(Card):
         -------
         DataFrame
             On the index of `frame`: `points` (0 to 100), `grade` (id), `coverage` (share of weight
-            that had data, 0 to 1), `vetoes` (list of veto ids) and, for each criterion,
-            `points_<id>` (weighted: they add up to `points`).
+            that had data, 0 to 1), `vetoes` and `flags` (lists of ids), for each group `group_<id>`
+            (0 to 100 of its own weight, null where that is 0) and for each criterion `points_<id>`
+            (weighted: they add up to `points`).
 
         Raises
         ------
         DataError
-            If no feature of the card is in the frame, or one holds text where numbers are expected.
+            If no feature of the card is in the frame (answers that nobody gave are no mistake), or one holds
+            text where numbers are expected.
 
         """
-        if not set(self.features) & set(frame.columns):
+        if self._named() and not {*self.features} & {*frame.columns}:
             raise DataError(
                 f"Scorecard '{self.id}' reads {', '.join(self.features)}, and the feature frame has none of them. "
                 f"Use a card for this entity (the card is for '{self.entity}')."
@@ -79,6 +82,10 @@ class Scorecard(Card):
         }
         groups = {f"group_{group.id}": self._group_points(group, by_group[group.id]) for group in self.groups}
         return pd.DataFrame({**columns, **groups, **parts}, index=frame.index)
+
+    def _named(self) -> bool:
+        """Whether the card names any feature itself, instead of asking people only."""
+        return any(question.answer is None for question in self.questions)
 
     def _group_points(self, group: Group, total: np.ndarray) -> np.ndarray:
         """Points of a group on the scale 0 to 100; null where no criterion of it has weight."""

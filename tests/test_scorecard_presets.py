@@ -140,6 +140,24 @@ def test_one_band_may_spell_a_text_in_several_ways_but_not_two(tmp_path: Path):
         make_card(tmp_path, text)
 
 
+PEOPLE = """
+id: people
+version: "1"
+entity: customer
+criteria:
+  - {id: need, name: {en: Need, zh: 需求}, answer: need, weight: 100, missing: 40,
+     bands: [{below: 3, points: 0}, {at_least: 3, points: 100}]}
+grades:
+  - {id: good, at_least: 70, name: {en: good, zh: 好}}
+  - {id: poor, at_least: 0, name: {en: poor, zh: 差}}
+"""
+
+
+def test_a_card_of_answers_alone_is_missing_where_nobody_is_asked(tmp_path: Path):
+    scored = make_card(tmp_path, PEOPLE).score(make_frame(orders_count=[1.0]))
+    assert (scored["points"].tolist(), scored["coverage"].tolist()) == ([40.0], [0.0])
+
+
 def test_on_a_customer_only_the_customers_answers_count(tmp_path: Path):
     card = make_card(tmp_path, CARD.replace("entity: deal", "entity: customer"))
     assert "assessment_authority_answer" in card.features
