@@ -185,20 +185,37 @@ def _grade(task: _Task, strength: Floats, ledger: Ledger, before: RunBefore | No
     return _Found(np.array(grades, dtype=object)[places], state)
 
 
+def check_grading(config: Config, name: str, card: Scorecard | None) -> None:
+    """Check that the grading of a target names the grades that there are; ConfigError if not."""
+    target, grades = config.targets[name], [grade.id for grade in grades_of(card)]
+    if target.grading.cut_by != "capacity":
+        _fixed(target, grades[-2::-1], card)
+    elif target.grading.shares:
+        _check_shares(name, target.grading.shares, grades[1:-1])
+
+
+def _check_shares(name: str, shares: Mapping[str, float], middle: Sequence[str]) -> None:
+    if set(shares) != set(middle):
+        raise ConfigError(
+            f"targets.{name}.grading.shares names {', '.join(shares)}, expected each grade between the best and "
+            f"the lowest: {', '.join(middle) or 'there is none'}. Name these."
+        )
+
+
+def _fixed(target: Target, above: Sequence[str], card: Scorecard | None) -> list[float]:
+    least = None if card is None else {grade.id: grade.at_least for grade in card.grades}
+    return [] if target.grading.cut_by == "card" and card is None else fixed_cut_offs(target, above, least)
+
+
 def _cut_offs(task: _Task) -> Sequence[float | Wanted]:
     """Cut-offs from that of the lowest place up: in the scale of the strength, or how many they let through."""
     grading, above = task.target.grading, task.grades[1:]
     if grading.cut_by != "capacity":
-        card = None if task.card is None else {grade.id: grade.at_least for grade in task.card.grades}
-        return fixed_cut_offs(task.target, above, card)
+        return _fixed(task.target, above, task.card)
     contacts = grading.contacts_per_week or task.config.capacity.contacts_per_week or 0
     best, middle = min(round(contacts * grading.weeks), len(task.rows)), above[-2::-1]
     shares = dict(grading.shares) or dict.fromkeys(middle, (1 - best / len(task.rows)) / (len(middle) + 1))
-    if set(shares) != set(middle):
-        raise ConfigError(
-            f"targets.{task.name}.grading.shares names {', '.join(shares)}, expected each grade between the best and "
-            f"the lowest: {', '.join(middle)}. Name these."
-        )
+    _check_shares(task.name, shares, middle)
     return share_counts(len(task.rows), [0.0, *(shares[grade] for grade in middle)], best, grading.tolerance)
 
 

@@ -22,7 +22,7 @@ from pipeline.contract import check_contract
 from pipeline.customer_facts import write_customer_facts
 from pipeline.deployment import features_of, load_catalog, load_extract, make_target
 from pipeline.forgotten_scores import without_forgotten
-from pipeline.grading import Graded, grade_scores
+from pipeline.grading import Graded, check_grading, grade_scores
 from pipeline.horizon_scores import check_horizons, with_horizons
 from pipeline.judging import Judge, ask_card, ask_model, load_judge, store_inputs
 from pipeline.ledger import SCORE_COLUMNS, Ledger, Run
@@ -71,6 +71,8 @@ def score(config: Config, ledger: Ledger) -> ScoreRun:
     tables = load_extract(config)
     known_features = feature_names(load_catalog(config), tables)
     judges = {name: load_judge(config, ledger, known_features, name) for name in config.targets}
+    for name, judge in judges.items():
+        check_grading(config, name, judge.card)
     in_force = ledger.overrides.in_force(day_of(config, tables.data_end))
     run_id = _name_run(config, tables, judges, in_force)
     folder = config.folder / "runs" / run_id

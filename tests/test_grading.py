@@ -17,7 +17,7 @@ from features.errors import DataError
 from models.scorecard import Scorecard
 from pipeline.config import Config
 from pipeline.errors import ConfigError
-from pipeline.grading import Graded, grade_scores
+from pipeline.grading import Graded, check_grading, grade_scores
 from pipeline.ledger import SCORE_COLUMNS, Ledger, open_ledger
 
 CARD = Scorecard.model_validate(
@@ -351,8 +351,22 @@ def test_a_grading_that_makes_no_sense_is_refused_when_the_config_is_read(
     ],
 )
 def test_cut_offs_that_do_not_fit_the_grades_are_named(tmp_path: Path, grading: dict[str, Any], message: str) -> None:
+    config = make_config(tmp_path, grading | {"by": "probability"})
     with pytest.raises(ConfigError, match=message):
-        grade(tmp_path, make_config(tmp_path, grading | {"by": "probability"}), {"x": {"p": 0.5}})
+        check_grading(config, "churn", CARD)  # before anything is computed
+    with pytest.raises(ConfigError, match=message):
+        grade(tmp_path, config, {"x": {"p": 0.5}})
+
+
+@pytest.mark.parametrize(
+    "grading",
+    [{}, {"by": "probability", "contacts_per_week": 3}, {"by": "probability", "cut_offs": "fixed", "at_least": HALF}],
+)
+def test_cut_offs_that_fit_are_let_through(tmp_path: Path, grading: dict[str, Any]) -> None:
+    config = make_config(tmp_path, grading)
+    check_grading(config, "churn", CARD)
+    if not grading:
+        check_grading(config, "churn", None)  # nothing grades, which is no mistake
 
 
 def test_the_nightly_job_grades_as_many_as_can_be_called_and_comes_out_the_same_again(world: World) -> None:
