@@ -18,6 +18,7 @@ from models.card_review import wanted
 from models.scorecard import load_scorecard
 from pipeline.card_text import _flow
 from pipeline.config import Config
+from pipeline.forget_files import forget_in_review
 from pipeline.ledger import Ledger, open_ledger
 from pipeline.ledger_review import FirstScores
 from pipeline.review import review
@@ -311,6 +312,13 @@ def test_the_command_refuses_what_is_no_day(finished: World):
     answer = finished.run("review", "--since", "lately")
     assert answer.code == 2
     assert "'lately' is no day, expected such as 2024-07-01" in answer.err
+
+
+def test_what_a_review_says_of_people_goes_when_anybody_is_forgotten(tmp_path: Path):
+    (tmp_path / "review").mkdir()
+    (tmp_path / "review" / "latest.json").write_text('{"entity_id": "C1"}', encoding="utf-8")
+    forget_in_review(tmp_path)
+    assert list((tmp_path / "review").iterdir()) == []
 
 
 def test_texts_are_quoted_where_yaml_would_take_them_for_something_else():
