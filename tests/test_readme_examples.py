@@ -12,12 +12,16 @@ from test_readme import ROOT, find_blocks
 from features.build import build_features
 from features.spine import build_scoring_spine
 from features.tables import load_tables
+from models.scorecard import load_scorecard
+from pipeline.card_sources import known_features
 from pipeline.config import Config, load_config
 from pipeline.deployment import load_catalog, make_target
 from pipeline.extract import extract
 from pipeline.field_values import check_write_back
 from pipeline.simulate import simulate_crm, write_files
 
+CARD = "id: ours\n"
+"""How the scorecard of the example begins, which is no piece of a config."""
 RETAIL = """
 Invoice  Quantity  InvoiceDate          Price  Customer ID  Country
 489434   12        2009-12-01 07:45:00  6.95   13085        United Kingdom
@@ -56,7 +60,7 @@ def test_the_example_config_names_targets_fields_and_a_card_that_exist(shop: Con
 
 def test_every_other_piece_of_config_fits_into_the_demo_config(tmp_path: Path) -> None:
     [complete] = find_blocks("yaml", "config: shop")
-    pieces = [text for text in find_blocks("yaml") if text != complete]
+    pieces = [text for text in find_blocks("yaml") if text != complete and not text.startswith(CARD)]
     assert len(pieces) >= 2
     for number, piece in enumerate(pieces):
         key = piece.partition(":")[0]
@@ -64,6 +68,17 @@ def test_every_other_piece_of_config_fits_into_the_demo_config(tmp_path: Path) -
         path = tmp_path / f"piece{number}.yaml"
         path.write_text(re.sub(rf"^{key}:.*\n(?:[ #].*\n|\n)*", "", demo, flags=re.MULTILINE) + piece, encoding="utf-8")
         assert getattr(load_config(path), key)
+
+
+def test_the_card_of_the_example_has_no_mistakes_with_any_preset(tmp_path: Path) -> None:
+    [text] = [text for text in find_blocks("yaml") if text.startswith(CARD)]
+    (tmp_path / "card.yaml").write_text(text, encoding="utf-8")
+    demo = load_config(ROOT / "configs" / "demo.yaml").model_copy(update={"state": tmp_path})
+    card = load_scorecard(tmp_path / "card.yaml", known_features(demo))
+    chosen = load_scorecard(tmp_path / "card.yaml", presets=("startup", "pharma"))
+    assert {one.id: one.weight for one in card.criteria} == {"amount": 40, "basket": 20, "need": 40}
+    assert {one.id: one.weight for one in chosen.criteria} == {"amount": 20, "basket": 40, "need": 40}
+    assert chosen.version == "1+startup+pharma"  # as the text below the card says
 
 
 def test_the_feature_of_the_example_can_be_built(tmp_path: Path) -> None:
