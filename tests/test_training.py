@@ -107,6 +107,34 @@ def test_the_manifest_says_where_the_rows_come_from(churn_rows: TrainingSet):
     json.dumps(churn_rows.manifest)
 
 
+CARD = """
+id: regulars
+version: "1"
+entity: customer
+criteria:
+  - id: often
+    name: {en: Orders in a year, zh: 一年内订单}
+    feature: orders_count_365d
+    weight: 100
+    bands: [{below: 2, points: 0}, {at_least: 2, points: 100}]
+    missing: 0
+grades:
+  - {id: wanted, at_least: 50, name: {en: wanted, zh: 要}}
+  - {id: unwanted, at_least: 0, name: {en: not wanted, zh: 不要}}
+"""
+
+
+def test_the_scorecard_of_a_target_comes_along_with_its_columns(tmp_path: Path):
+    (tmp_path / "card.yaml").write_text(CARD, encoding="utf-8")
+    config, tables = make_world(tmp_path, **CHURN, scorecard=str(tmp_path / "card.yaml"))
+    rows = make_training_set(config, tables, "churn")
+    assert rows.card is not None
+    assert (rows.card.card.id, rows.card.sign) == ("regulars", -1)  # who is wanted is expected to stay
+    # all orders are of the last year: of two equal columns the one that the card reads stays
+    assert rows.frame["orders_count_365d"].tolist() == [1, 1, 2, 1, 1, 1]
+    assert "orders_count" not in rows.frame
+
+
 def test_a_deal_without_customer_is_a_group_of_its_own(tmp_path: Path):
     config, tables = make_world(tmp_path, **CONVERSION)
     rows = make_training_set(config, tables, "conversion")
