@@ -63,11 +63,15 @@ def test_every_other_piece_of_config_fits_into_the_demo_config(tmp_path: Path) -
     pieces = [text for text in find_blocks("yaml") if text != complete and not text.startswith(CARD)]
     assert len(pieces) >= 2
     for number, piece in enumerate(pieces):
-        key = piece.partition(":")[0]
+        keys = re.findall(r"^(\w+):", piece, re.MULTILINE)
         demo = (ROOT / "configs" / "demo.yaml").read_text(encoding="utf-8")
         path = tmp_path / f"piece{number}.yaml"
-        path.write_text(re.sub(rf"^{key}:.*\n(?:[ #].*\n|\n)*", "", demo, flags=re.MULTILINE) + piece, encoding="utf-8")
-        assert getattr(load_config(path), key)
+        for key in keys:
+            demo = re.sub(rf"^{key}:.*\n(?:[ #].*\n|\n)*", "", demo, flags=re.MULTILINE)
+        path.write_text(demo + piece, encoding="utf-8")
+        config = load_config(path)
+        assert keys
+        assert all(getattr(config, key) for key in keys)
 
 
 def test_the_card_of_the_example_has_no_mistakes_with_any_preset(tmp_path: Path) -> None:
