@@ -226,6 +226,16 @@ def test_without_scores_there_is_nothing_to_report(tmp_path: Path) -> None:
         write_report(config, ledger)
 
 
+def test_a_target_that_nobody_was_scored_for_yet_is_on_the_pages_without_rows(config: Config, tmp_path: Path) -> None:
+    given = config.model_dump(mode="json")
+    given["targets"]["spend"] = {"kind": "value", "horizons_days": [90], "spine": {"grid": "month"}}
+    wider = Config.model_validate(given)
+    with open_ledger(config.folder / "ledger.db") as ledger:
+        pages = write_report(wider, ledger, tmp_path).folder
+    assert "Customers (spend)" in (pages / "index.html").read_text(encoding="utf-8")
+    assert "<h2>spend " in (pages / "health.html").read_text(encoding="utf-8")
+
+
 def test_the_command_writes_the_pages_and_says_where(config: Config, tmp_path: Path) -> None:
     place = tmp_path / "world.yaml"
     place.write_text(yaml.safe_dump(config.model_dump(mode="json", exclude_none=True)), encoding="utf-8")

@@ -211,8 +211,9 @@ def test_a_customer_is_found_by_typing_and_chosen_by_keys(browser: Browser, page
 def test_a_file_says_what_it_does_not_know(browser: Browser, pages: Path) -> None:
     browser.open(pages / "customers.html", "?lang=en#C4")
     assert "Not scored" in browser.ask("document.getElementById('file').textContent")
-    browser.open(pages / "customers.html", "?lang=en#C9")
-    assert browser.ask("document.getElementById('file').textContent") == "Not in this report: C9"
+    for asked in ("C9", "%E0"):  # the second one was cut short
+        browser.open(pages / "customers.html", f"?lang=en#{asked}")
+        assert browser.ask("document.getElementById('file').textContent") == f"Not in this report: {asked}"
 
 
 def test_without_deals_the_customers_at_risk_come_first(browser: Browser, config: Config, tmp_path: Path) -> None:

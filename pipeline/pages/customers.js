@@ -183,8 +183,11 @@ function start() {
   at("file").replaceChildren(panel(word("start"), list));
 }
 
+/** The id behind # in the address; one that somebody cut short is taken as it is. */
+function hashed() { try { return decodeURIComponent(location.hash.slice(1)); } catch { return location.hash.slice(1); } }
+
 async function follow(byHand) {
-  const id = decodeURIComponent(location.hash.slice(1));
+  const id = hashed();
   if (!id || id === "main") { chosen = null; if (!id) start(); return; }
   if (!places.has(id)) { at("file").replaceChildren(make("p", {class: "notice"}, word("unknown") + id)); return; }
   await show(places.get(id));
