@@ -16,6 +16,7 @@ import pandas as pd
 from numpy.typing import NDArray
 
 from features.errors import DataError
+from models.card_conditions import fold, spellings
 from models.card_values import question_values
 from models.information_value import (
     Codes,
@@ -154,9 +155,18 @@ def check_rows(frame: pd.DataFrame, good: Floats, group: NDArray[Any]) -> None:
 
 
 def criterion_values(card: Scorecard, criterion: Criterion, frame: pd.DataFrame) -> "pd.Series[Any]":
-    """What a criterion reads of each row; null where the frame has nothing for it."""
+    """What a criterion reads of each row; null where the frame has nothing for it, one spelling for each text."""
     values = question_values(criterion, frame, card)
-    return pd.Series(np.nan, index=frame.index) if values is None else values
+    if values is None:
+        return pd.Series(np.nan, index=frame.index)
+    return values if pd.api.types.is_numeric_dtype(values) else _spelt_alike(values, criterion)
+
+
+def _spelt_alike(values: "pd.Series[Any]", criterion: Criterion) -> "pd.Series[Any]":
+    """Spell texts that the card takes for one in one way: its own, else the most usual."""
+    usual = values.value_counts().sort_index().sort_values(ascending=False, kind="stable").index
+    spelt = spellings([*criterion.listed, *usual])
+    return values.map({one: spelt[fold(one)] for one in usual})
 
 
 def review_card(

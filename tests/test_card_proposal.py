@@ -160,6 +160,14 @@ def test_levels_that_were_lumped_together_are_told_apart(rows: tuple[pd.DataFram
     assert points["tin"] < points["rare"] < points["gold"]  # rare is a mixture of all
 
 
+def test_a_level_that_people_write_in_many_ways_is_listed_once(rows: tuple[pd.DataFrame, np.ndarray]):
+    frame, good = rows
+    shouted = frame.assign(level=frame["level"].where(GROUP % 4 > 0, frame["level"].str.upper() + " "))
+    lumped = criterion("level", bands=[{"in": ["gold"], "points": 100}], otherwise=0)
+    card = card_of(lumped, criterion("weak", 0.0))
+    assert propose_card(card, shouted, good, GROUP).card == propose_card(card, frame, good, GROUP).card
+
+
 def test_where_nothing_tells_the_card_stays_as_it_is():
     generator = np.random.default_rng(2)
     frame = pd.DataFrame({"null": generator.normal(size=400), "other": generator.normal(size=400)})

@@ -119,6 +119,14 @@ def test_texts_have_no_direction_of_their_own_but_their_points_have_one(world):
     assert (found.verdict, found.direction, found.points_direction) == ("matters", None, 1)
 
 
+def test_texts_that_differ_in_case_and_blanks_are_one_level(world):
+    frame, good, group = world
+    bands = [{"in": ["w", "x"], "points": 0}, {"in": ["y"], "points": 90}]
+    card = card_of(criterion("level", bands=bands, otherwise=100), criterion("null"))
+    shouted = frame.assign(level=frame["level"].where(group % 3 > 0, frame["level"].str.upper() + " "))
+    assert review_card(card, shouted, good, group)["level"] == review_card(card, frame, good, group)["level"]
+
+
 def test_what_came_is_told_by_the_points_of_today(world):
     frame, good, group = world
     bands = review_card(card_of(criterion("tells"), criterion("null")), frame, good, group)["tells"].bands
