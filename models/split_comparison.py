@@ -1,12 +1,12 @@
 """The same rows predicted after three splits: what a random or a grouped split would have promised."""
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
 
 from features.errors import DataError
-from models.blend import MEMORIES, shares
+from models.learning_curve import drawn_choice
 from models.metrics import log_losses, measure
 from models.recipe import Choice, fit_choice
 from models.selection import clustered_error
@@ -79,21 +79,6 @@ class SplitComparison:
     notes: tuple[str, ...] = ()
 
 
-def without_memories(choice: Choice) -> Choice:
-    """Return a blend without its members of the newest rows: what splits show does not rest on these.
-
-    Any other choice stays as it is, and so does a blend of nothing but such members.
-    """
-    weights = choice.setting.get("weights", {})
-    kept = [name for name in weights if not name.endswith(tuple(MEMORIES))]
-    if not kept or len(kept) == len(weights):
-        return choice
-    settings = {name: choice.setting["settings"][name] for name in kept}
-    return replace(
-        choice, setting={"weights": dict(zip(kept, shares(kept).tolist(), strict=True)), "settings": settings}
-    )
-
-
 def _few_groups(rows: TrainingSet, most: int, seed: int) -> TrainingSet:
     """Whole groups in random order until there are enough rows: thinning rows would hide what repeats."""
     most = min(most, MAX_CELLS // max(rows.frame.shape[1], 1))
@@ -144,7 +129,7 @@ def compare_splits(choice: Choice, rows: TrainingSet, seed: int = 0) -> SplitCom
 
     """
     kept = _few_groups(rows, MAX_ROWS, seed)
-    newest, fitted = _newest(kept, seed), without_memories(choice)
+    newest, fitted = _newest(kept, seed), drawn_choice(choice)
     notes = (*_notes(rows, bool(newest)), *([] if fitted is choice else [WITHOUT_MEMORIES]))
     valid = np.concatenate([fold.valid for fold in newest]) if newest else np.arange(len(kept), dtype=np.intp)
     if len(valid) < MIN_ROWS or not all(_can_fit(kept.label[fold.train]) for fold in newest):

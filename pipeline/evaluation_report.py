@@ -9,7 +9,7 @@ import numpy as np
 import pandas as pd
 
 from models.feature_use import FeatureUse, measure_features
-from models.learning_curve import LearningPoint, learning_curve
+from models.learning_curve import LearningPoint, drawn_choice, learning_curve
 from models.partial_dependence import SAMPLE_ROWS, Dependence, partial_dependence
 from models.profit import ProfitFigures, measure_profit
 from models.recipe import Evaluation
@@ -94,6 +94,8 @@ class EvaluationReport:
             found.append(f"The splits were compared on {drawn}.")
         if len(self.curve) > 1 and self.curve[-2].rows < 0.45 * len(self.train):
             found.append(f"Parts fitted for the learning curve have at most about {self.curve[-2].rows:,} rows.")
+        if len(self.curve) > 1 and drawn_choice(self.evaluation.choice) is not self.evaluation.choice:
+            found.append("The learning curve is that of the blend without its members of the newest rows.")
         if columns > SHOWN_DEPENDENCES and self.dependences:
             found.append(f"Partial dependence is drawn for {len(self.dependences)} of {columns:,} columns.")
         if len(self.test) > SAMPLE_ROWS and self.dependences:

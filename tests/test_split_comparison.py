@@ -8,9 +8,9 @@ import pytest
 from test_recipe import simulate
 
 from models.calibration import IDENTITY
-from models.learning_curve import affordable_rows, learning_curve, part_sizes
+from models.learning_curve import drawn_choice, learning_curve, part_sizes
 from models.recipe import Choice, Evaluation, fit_choice
-from models.split_comparison import compare_splits, without_memories
+from models.split_comparison import compare_splits
 from models.training_set import TrainingSet
 
 LOGISTIC = Choice("logistic", {"ramps": 0, "penalty": 30.0}, IDENTITY)
@@ -19,6 +19,9 @@ TREES = Choice(
     {"encoding": "log_odds", "leaves": 16, "random_cuts": False, "learning_rate": 0.2, "trees": 60},
     IDENTITY,
 )
+
+WEIGHTS = {"logistic": 2 / 3, "logistic_newest_half": 1 / 3}
+BLEND = Choice("blend", {"weights": WEIGHTS, "settings": dict.fromkeys(WEIGHTS, LOGISTIC.setting)}, IDENTITY)
 
 
 def remembered(customers: int, seed: int = 0) -> TrainingSet:
@@ -81,12 +84,10 @@ def test_two_times_are_too_few_for_a_split_in_time() -> None:
 
 
 def test_a_blend_is_compared_without_its_members_of_the_newest_rows() -> None:
-    two = {"logistic": LOGISTIC.setting, "logistic_newest_half": LOGISTIC.setting}
-    blend = Choice("blend", {"weights": {"logistic": 2 / 3, "logistic_newest_half": 1 / 3}, "settings": two}, IDENTITY)
-    found = compare_splits(blend, simulate(400))
+    found = compare_splits(BLEND, simulate(400))
     assert found.notes == ("Fitted here is the blend without its members that learn from the newest rows only.",)
     assert found.splits == compare_splits(LOGISTIC, simulate(400)).splits  # which is what is left of it
-    assert without_memories(LOGISTIC) is LOGISTIC
+    assert drawn_choice(LOGISTIC) is LOGISTIC
 
 
 def test_a_handful_of_rows_is_not_split() -> None:
@@ -99,11 +100,11 @@ def test_the_same_rows_are_compared_in_the_same_way_each_time() -> None:
     assert compare_splits(LOGISTIC, simulate(400)) == compare_splits(LOGISTIC, simulate(400))
 
 
-def evaluated(train: TrainingSet, test: TrainingSet) -> Evaluation:
+def evaluated(train: TrainingSet, test: TrainingSet, choice: Choice = LOGISTIC) -> Evaluation:
     """An evaluation as far as the curve looks at it."""
-    fitted = fit_choice(LOGISTIC, train)
+    fitted = fit_choice(choice, train)
     probability = fitted.bundle.predict(test.frame)
-    return Evaluation(LOGISTIC, fitted, [], {}, test.label, probability, {}, "", (), 0.0)
+    return Evaluation(choice, fitted, [], {}, test.label, probability, {}, "", (), 0.0)
 
 
 def test_the_curve_grows_by_whole_customers_and_ends_in_the_model_itself() -> None:
@@ -123,10 +124,11 @@ def test_few_rows_have_a_curve_of_one_point() -> None:
     assert [one.rows for one in learning_curve(evaluated(train, test), train, test)] == [80]
 
 
-def test_a_blend_of_many_members_is_fitted_on_fewer_rows() -> None:
-    nine = Choice("blend", {"weights": {str(at): 1 / 9 for at in range(9)}, "settings": {}}, IDENTITY)
-    assert affordable_rows(nine, 4500) == 2500  # as nine cost nine fifths of the five that are cheap
-    assert affordable_rows(LOGISTIC, 4500) == 4500
+def test_the_curve_of_a_blend_is_that_without_its_members_of_the_newest_rows_to_the_last_point() -> None:
+    train, test = simulate(1000), simulate(400, seed=1)
+    whole, line = evaluated(train, test, BLEND), evaluated(train, test)
+    assert whole.test_probability.tolist() != line.test_probability.tolist()
+    assert learning_curve(whole, train, test) == learning_curve(line, train, test)
 
 
 def test_many_columns_are_fitted_on_fewer_rows() -> None:
