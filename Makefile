@@ -17,7 +17,7 @@ KILLS ?= 20
 
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
-.PHONY: help setup demo test check licences bench quality ladder gate replay oracle laws mutants kills lock clean
+.PHONY: help setup demo test check licences bench quality ladder gate replay review oracle laws mutants kills lock clean
 
 help:  ## Print the targets
 	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "make %-9s %s\n", $$1, $$2 }' Makefile
@@ -52,6 +52,9 @@ gate: $(READY)  ## Measure how often the gate promotes what it should not, and w
 
 replay: $(READY)  ## Play retraining over the calls of a bank: never, and at several cadences
 	@$(BIN)/python tests/eval_replay.py $(ARGS)
+
+review: $(READY)  ## Let the review of a card judge criteria whose truth is known (20 simulated worlds, about half an hour)
+	@$(BIN)/python tests/eval_review.py $(ARGS)
 
 oracle: $(READY)  ## Compare the model with the known truth of simulated worlds (20,000 customers, 3 seeds, about 20 minutes)
 	@$(BIN)/python tests/eval_oracle.py $(ARGS)

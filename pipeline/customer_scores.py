@@ -68,8 +68,9 @@ def read_target_scores(
     run: StoredRun, before: StoredRun | None, customers: Iterable[str], deals: Mapping[str, str]
 ) -> dict[str, list[TargetScore]]:
     """Scores of customers and of their deals, by customer."""
-    ids = {*customers, *deals}
-    rows = [one for one in run.scores(ids) if one["entity_id"] in (deals if _is_deal(run, one) else set(customers))]
+    people = set(customers)
+    ids = {*people, *deals}
+    rows = [one for one in run.scores(ids) if one["entity_id"] in (deals if _is_deal(run, one) else people)]
     earlier = {(one["target"], one["entity_id"]): one for one in (before.scores(ids) if before else [])}
     found: dict[str, list[TargetScore]] = {}
     for target in dict.fromkeys(one["target"] for one in rows):

@@ -32,6 +32,9 @@ SECTIONS: Mapping[str, type[configs.Section]] = {
     "`mlflow`": configs.MlflowPlace,
     "`capacity`": configs.Capacity,
     "`retrain`": configs.Retrain,
+    "`value_classes`": configs.ValueClasses,
+    "`report`": configs.Report,
+    "`targets.<target>.grading`": configs.Grading,
 }
 
 

@@ -32,11 +32,12 @@ def demo(
     customers: Annotated[int, typer.Option("--customers", help="Customers to simulate.")] = 5_000,
     seed: Annotated[int, typer.Option("--seed", help="Same seed, same CRM.", min=0)] = 7,
 ) -> None:
-    """Simulate a CRM, extract, train, score, write the scores back into it, and show who comes out on top."""
+    """Simulate a CRM, extract, train, score, write the scores back into it and onto pages, and show who is on top."""
     from pipeline.horizon_scores import primary_scores
     from pipeline.ledger import open_ledger
     from pipeline.lock import hold_lock
     from pipeline.registry import ui_command
+    from pipeline.report import write_report
     from pipeline.score import score
     from pipeline.writeback import write_back
 
@@ -53,6 +54,9 @@ def demo(
             report = write_back(settings, ledger, run.scores, run.run_id, take_over=True)
         report.check()
         say(f"wrote {report.records:,} changed records into the CRM's own tables")
+        with progress.status("Writing the pages ..."):
+            pages = write_report(settings, ledger)
+        say(f"wrote the pages for people: {pages.folder / 'index.html'}")
     scores = primary_scores(settings, run.scores)
     for name, target in settings.targets.items():
         print_best(TITLES[target.kind], scores[scores["target"] == name])
