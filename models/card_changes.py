@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 
 from models.card_bands import Banding
-from models.card_review import CardReview
+from models.card_findings import CardReview
 from models.information_value import Floats, wilson
 from models.scorecard import Scorecard
 from models.scorecard_schema import Criterion

@@ -19,7 +19,8 @@ from numpy.typing import NDArray
 from models.card_assembly import assemble_card
 from models.card_bands import Banding, learned_bands, own_bands, rate_bands
 from models.card_changes import BandChange, CriterionChange, Proposal, band_changes
-from models.card_review import CardReview, CriterionReview, criterion_values, group_codes, review_card
+from models.card_findings import CardReview, CriterionReview
+from models.card_review import criterion_values, group_codes, review_card
 from models.card_weights import FOLDS, Drafted, fit_slopes, weigh
 from models.information_value import Codes, Floats
 from models.metrics import log_losses

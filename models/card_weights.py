@@ -6,7 +6,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from models.card_bands import Banding, Rates
-from models.card_review import CardReview
+from models.card_findings import CardReview
 from models.information_value import Codes, Floats
 from models.metrics import log_losses
 from models.predict import to_probability

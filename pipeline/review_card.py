@@ -11,8 +11,9 @@ import pyarrow.parquet as pq
 from features.errors import DataError
 from models.card_changes import Proposal
 from models.card_comparison import expected_gain
+from models.card_findings import CardReview
 from models.card_proposal import propose_card
-from models.card_review import CardReview, review_card, wanted
+from models.card_review import review_card, wanted
 from models.information_value import Floats
 from models.scorecard import Scorecard
 from pipeline.atomic_files import replace_text

@@ -24,8 +24,9 @@ import numpy as np
 import pandas as pd
 from review_worlds import CRITERIA_ASKED, Asked, Rows, expert_card, make_rows
 
+from models.card_findings import CardReview
 from models.card_proposal import propose_card
-from models.card_review import CardReview, group_codes, review_card
+from models.card_review import group_codes, review_card
 from models.information_value import bin_values, information_value
 from models.scorecard import Scorecard
 
