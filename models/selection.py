@@ -18,7 +18,7 @@ PREFERENCE = ("base_rate", "points", "single_column", "blend", "bg_nbd", "logist
 a mean is the safest of equals; then the simplest.
 
 Neither is excused by noise, but has to be within what is worth having, a standard error added: on few rows everything
-is within noise of everything, and a single column costs most there.
+is within noise of everything, and a single column costs most there. (Points may be excused there: see `few_rows`.)
 
 What is not in the list, a model of the newest rows by itself, is a member of the blend and never chosen alone:
 the best of many memories would be best by chance.
@@ -137,7 +137,7 @@ def _choose(trials: Mapping[str, Trial], losses: Mapping[str, Floats], rows: _Ro
     least = WORTH_HAVING * float(losses["base_rate"].mean())
     for name in [*rungs, *sorted(set(candidates) - set(rungs), key=PREFERENCE.index)]:
         worse = losses[name] - losses[best]
-        if name in SHOWN and rungs != [name]:
+        if name in SHOWN and name not in rungs:
             fits = float(worse.mean()) + clustered_error(worse, rows.group) < least
         else:
             fits = float(worse.mean()) < least or not trails(losses[name], losses[best], rows.group, NOISE)
@@ -165,8 +165,7 @@ def select(
     with the level left in decides. Where that shows nothing either, it is the base rate. Apart from
     that a constant score is never chosen.
 
-    Where rows are few, the points of the scorecard or the line must show a signal, and go first: the points if they
-    are shown to be as good, or alone have one.
+    Where rows are few, the points of the scorecard or the line must show a signal, and go first, in this order.
 
     Parameters
     ----------
