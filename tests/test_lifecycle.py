@@ -27,6 +27,7 @@ def judge(*histories: list[float], rules: LifecycleRules = RULES) -> pd.DataFram
         ([20], "new"),
         ([89.9], "new"),
         ([90], "dormant"),  # silent for exactly 3 rhythms is absent
+        ([90, 0], "dormant"),  # a purchase at the moment itself is not before it
         # Every 30 days for 300 days: rhythm 30. Windows of half the tenure, 150 days: 150, 120, 90, 60 and 30 are in
         # the later one, 270, 240, 210 and 180 in the one before (300 is the first purchase, no return to buy again).
         ([300, 270, 240, 210, 180, 150, 120, 90, 60, 30], "mature"),
