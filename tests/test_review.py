@@ -17,6 +17,7 @@ from features.targets import Target
 from models.card_review import wanted
 from models.scorecard import load_scorecard
 from pipeline.card_text import _flow
+from pipeline.commands.review import show_review
 from pipeline.config import Config
 from pipeline.forget_files import forget_in_review
 from pipeline.ledger import Ledger, open_ledger
@@ -254,6 +255,21 @@ def test_a_review_is_written_down_with_the_proposed_card_beside_it(deployment: C
     ).read_text(encoding="utf-8")
 
 
+def test_people_read_grades_criteria_and_where_the_proposed_card_is(
+    deployment: Config, capsys: pytest.CaptureFixture[str]
+):
+    with open_ledger(deployment.folder / "ledger.db") as ledger:
+        found = review(deployment, ledger, date(2024, 4, 1))
+    show_review(found)
+    told = " ".join(capsys.readouterr().out.split())
+    assert (
+        "churn: 160 scores since 2024-04-01, of which 160 count (one per entity and 30 days); 160 have settled" in told
+    )
+    assert "priority does better than nurture beyond noise in" in told
+    assert "orders_count matters" in told
+    assert f"proposed version 2: {deployment.folder / 'proposals' / 'tried-2.yaml'}" in told
+
+
 def test_the_same_extract_and_ledger_give_the_same_review(deployment: Config):
     texts = []
     for _ in range(2):
@@ -306,6 +322,17 @@ def test_the_command_ends_with_3_and_a_sentence_where_nothing_has_ripened(finish
     answer = finished.run("review", "--since", "2025-01-01")
     assert (answer.code, answer.out) == (3, "")
     assert "has ripened: the data end on 2025-06-30. The first ripens on 2025-" in answer.err
+
+
+def test_a_card_is_proposed_from_history_alone(finished: World, tmp_path: Path):
+    place = tmp_path / "card.yaml"
+    found = finished.run("scorecard propose", "--target", "churn", "--out", str(place), "--json").document
+    assert (found["target"], found["kind"], found["card"]) == ("churn", "churn", "starter_customer")
+    assert load_scorecard(place).version == found["proposal"]["version"] == "2"
+    assert {one["id"]: one["verdict"] for one in found["criteria"]}["frequency"] == "matters"
+    answer = finished.run("scorecard propose")
+    assert answer.code == 2
+    assert "2 targets have a scorecard, expected one. Pass --target conversion or --target churn." in answer.err
 
 
 def test_the_command_refuses_what_is_no_day(finished: World):

@@ -40,6 +40,11 @@ def review(
     if as_json:
         print_json(document)
         return
+    show_review(document)
+
+
+def show_review(document: dict[str, Any]) -> None:
+    """Print what a review found, target by target."""
     for name, found in document["targets"].items():
         _show(name, found, document["since"])
 
