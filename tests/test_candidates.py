@@ -6,6 +6,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 import pytest
+from sklearn.linear_model import LogisticRegression
 from test_recipe import simulate
 
 from models.binned import Binned
@@ -59,6 +60,19 @@ def test_ridge_with_a_weak_penalty_finds_the_textbook_answer() -> None:
     strong, weak = fit_ridge_path(design, label, [1e9, 1e-9])
     assert weak.tolist() == pytest.approx([-np.log(3), 2 * np.log(3)], abs=0.01)
     assert strong.tolist() == pytest.approx([0.0, 0.0], abs=0.01)
+
+
+def test_ridge_ends_where_scikit_learn_does_alone_or_after_stronger_penalties() -> None:
+    rng = np.random.default_rng(3)
+    design = rng.normal(size=(9_000, 4)) @ np.array([[1, 0.9, 0, 0], [0, 1, 0, 0], [0, 0, 1, 0.5], [0, 0, 0, 1]])
+    label = (rng.random(9_000) < to_probability(design @ [1.0, -2.0, 0.5, 0.0] - 1.0)).astype(np.float64)
+    penalties = [1000.0, 30.0, 1.0]
+    path = fit_ridge_path(design, label, penalties)
+    for penalty, found in zip(penalties, path, strict=True):
+        peer = LogisticRegression(C=1.0 / penalty, tol=1e-8).fit(design, label)
+        expected = [*peer.intercept_.tolist(), *peer.coef_[0].tolist()]
+        assert found.tolist() == pytest.approx(expected, abs=0.01)
+        assert fit_ridge_path(design, label, [penalty])[0].tolist() == pytest.approx(expected, abs=0.01)
 
 
 def test_curves_hold_still_beyond_what_was_seen_and_give_missing_its_own_value() -> None:
