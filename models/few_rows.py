@@ -12,8 +12,11 @@ from models.candidate import Floats
 FEW_OF_A_CLASS = 120
 """With fewer rows of either label out of fold the first rungs go first."""
 FEW_NOISE = 1.64
-"""Standard errors of a signal on a second look: about one chance in twenty. On 180 draws of 40 and 80 rows without any
-signal the two looks together took noise for one in 8 %; with 2 they missed a third more of the real ones."""
+"""Standard errors of a signal on grouped folds, be it the second look or the only one: about one chance in twenty.
+
+On 180 draws of 40 and 80 rows without any signal two looks took noise for one in 8 %; with 2 they missed a third more
+of the real ones.
+"""
 FIRST_RUNGS = ("points", "logistic")
 """What experts wrote down, then the shrunk line: one of them must show a signal where rows are few."""
 PERIOD_ROWS = 40

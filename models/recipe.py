@@ -219,8 +219,10 @@ def _compare(train: TrainingSet, rows: CodedRows, settings: RecipeSettings) -> _
     """Compare all candidates; where few rows show nothing on folds in time, look again on grouped ones."""
     folds = make_folds(train, settings.seed, settings.serves)
     trials, left_out = try_columns(rows, folds, [rows.label[fold.valid] for fold in folds.folds])
-    first = _Comparison(folds, trials, *_choose_and_fit(trials, train, rows, folds, left_out))
-    is_clear = first.fitted.choice.name != "base_rate" or not has_few(rows.label[joined_rows(folds)])
+    few = has_few(rows.label[joined_rows(folds)])
+    noise = FEW_NOISE if few and folds.kind == "grouped" else NOISE
+    first = _Comparison(folds, trials, *_choose_and_fit(trials, train, rows, folds, left_out, noise))
+    is_clear = first.fitted.choice.name != "base_rate" or not few
     if is_clear or folds.kind == "grouped" or len(np.unique(rows.group)) < 2:
         return first
     folds = grouped_folds(train, settings.seed, *folds.notes, SECOND_LOOK)
