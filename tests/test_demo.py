@@ -35,6 +35,7 @@ def test_every_step_is_told_with_the_seconds_since_the_beginning(demo_answer: tu
         "registered version 1 of small-churn as champion",
         r"scored \d+ open deals and customers as run score-20250630-[0-9a-f]{12}",
         r"wrote (\d+) changed records into the CRM's own tables",
+        "wrote the pages for people: state/small/report/index.html",
     ]
     assert len(steps) == len(expected)
     assert all(re.fullmatch(pattern, step) for pattern, step in zip(expected, steps, strict=True)), steps
