@@ -15,7 +15,7 @@ from models.screening import affordable, strongest_columns
 FILE = "trees.txt"
 SHAPES = ({"leaves": 4, "random_cuts": False}, {"leaves": 12, "random_cuts": True})
 LARGE, LARGE_ROWS = {"leaves": 31, "random_cuts": False}, 2_000
-"""A shape for what many columns say together, and the rows from which it is tried."""
+"""A shape for what many columns say together, and the rows from which it is tried, under one encoding."""
 SLOW = 0.05, (20, 40, 80, 160, 320)
 FAST = 0.1, (10, 20, 40, 80, 160)
 MANY_ROWS = 10_000
@@ -115,11 +115,12 @@ class BoostedTrees:
         has_text = any(entry["kind"] == "text" for entry in rows.contract)
         encodings = ("log_odds", "levels") if has_text else ("log_odds",)
         learning_rate, numbers = FAST if len(rows) > MANY_ROWS else SLOW
-        shapes = (*SHAPES, LARGE) if len(rows) >= LARGE_ROWS else SHAPES
+        tried = [(encoding, shape) for encoding in encodings for shape in SHAPES]
+        if len(rows) >= LARGE_ROWS:
+            tried.append((encodings[0], LARGE))
         return [
             {"encoding": encoding, **shape, "learning_rate": learning_rate, "trees": trees}
-            for encoding in encodings
-            for shape in shapes
+            for encoding, shape in tried
             for trees in numbers
         ]
 
