@@ -108,7 +108,12 @@ def run_card(
 def _choose(config: Config, target: str | None, given: Scorecard | None) -> str:
     """Return the target that is meant: the one that is named, or the only one that has a card or fits the given one."""
     if target is not None:
-        make_target(config, target)
+        table = make_target(config, target).table
+        if given is not None and table != f"{given.entity}s":
+            raise ConfigError(
+                f"Target '{target}' looks at {table}, and card '{given.id}' is for {given.entity}s. "
+                f"Pass --card with a card for {table}, or another --target."
+            )
         return target
     if given is None:
         fitting = [name for name, section in config.targets.items() if section.scorecard is not None]

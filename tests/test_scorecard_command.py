@@ -237,6 +237,13 @@ def test_another_card_can_be_tried(place: Place, written: Path):
     assert (summary["version"], summary["grades"][0]["rows"]) == ("2", 2)
 
 
+def test_another_card_must_be_for_those_that_the_target_looks_at(place: Place, written: Path):
+    written.write_text(CARD.replace("entity: customer", "entity: deal"), encoding="utf-8")
+    answer = place.run("score", "--card", str(written), "--target", "churn")
+    assert answer.code == 2
+    assert "Target 'churn' looks at customers, and card 'small' is for deals. Pass --card with a card" in answer.err
+
+
 def test_explain_gives_every_criterion_its_value_and_points(place: Place):
     explained = place.run("explain", "C3", "--json").document
     assert (explained["points"], explained["grade"], explained["coverage"]) == (46.0, "poor", 0.95)
