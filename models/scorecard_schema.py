@@ -1,6 +1,7 @@
 """What a scorecard file may say, checked so that every customer gets exactly one answer from it."""
 
 import math
+from abc import abstractmethod
 from collections.abc import Sequence
 from typing import Annotated, Literal
 
@@ -58,9 +59,9 @@ class Question(Part):
         return self
 
     @property
+    @abstractmethod
     def condition(self) -> Condition:
         """The condition that tells what kind of value is asked for."""
-        raise NotImplementedError
 
     @property
     def listed(self) -> tuple[str | int | float, ...]:

@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 
 from features.engine import open_database
+from features.errors import DataError
 from features.tables import CrmTables
 from features.targets import local_midnight, settle_days
 from models.advice import Advice, recommend
@@ -168,7 +169,10 @@ def replay_rows(
         alone = [replay(rows, [one], count_and_tell(fit), start, settle, terms) for one, fit in choosing.items()]
         played = replace(alone[0], played=tuple(one.played[0] for one in alone))
     else:
-        once, compared = _chosen_once(ripe_before(rows, start, settle), replace(settings, serves=None))
+        ripe = ripe_before(rows, start, settle)
+        if not len(ripe):
+            raise DataError(f"The replay starts at {str(start)[:10]}, when no row was ripe yet. Start later.")
+        once, compared = _chosen_once(ripe, replace(settings, serves=None))
         if once is None:
             return Replayed(name, currency, configured, compared, None, None)
         played = replay(rows, policies, count_and_tell(once), start, settle, terms)

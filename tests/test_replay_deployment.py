@@ -162,5 +162,9 @@ def test_contacts_are_priced_by_the_config_and_limited_by_the_capacity(finished:
 
 def test_a_start_before_anything_was_ripe_says_so(finished: World) -> None:
     config = finished.config
-    with only_candidates(*SIMPLE), patch("pipeline.deployment.CATALOG", FEW_GROUPS), pytest.raises(DataError):
+    with (
+        only_candidates(*SIMPLE),
+        patch("pipeline.deployment.CATALOG", FEW_GROUPS),
+        pytest.raises(DataError, match="starts at 2000-01-01, when no row was ripe yet"),
+    ):
         replay_deployment(config, load_extract(config), "churn", start=date(2000, 1, 1))
