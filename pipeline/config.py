@@ -13,8 +13,9 @@ from typing import Any, Union, get_args, get_origin
 import yaml
 from pydantic import ValidationError
 
-from pipeline.config_schema import Config, FieldMap, TableMapping, WriteBack
+from pipeline.config_schema import Config, TableMapping
 from pipeline.config_section import Section
+from pipeline.config_write_back import FieldMap, WriteBack
 from pipeline.errors import ConfigError
 
 __all__ = ["Config", "FieldMap", "TableMapping", "WriteBack", "load_config", "read_environment"]

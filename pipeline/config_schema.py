@@ -1,7 +1,6 @@
 """The sections of a deployment's config: what each key means and which values it takes."""
 
 import difflib
-import re
 from datetime import UTC, date, datetime
 from pathlib import Path
 from typing import Annotated, Literal
@@ -12,6 +11,7 @@ from pydantic import AfterValidator, Field, PositiveInt, model_validator
 from features.tables import TABLES, Engine
 from pipeline.config_grading import Grading
 from pipeline.config_section import Section
+from pipeline.config_write_back import EnvironmentName, WriteBack
 
 
 def _check_time_zone(name: str) -> str:
@@ -24,21 +24,10 @@ def _check_time_zone(name: str) -> str:
     return name
 
 
-def _check_environment_name(name: str) -> str:
-    """Refuse a value where the name of a variable belongs; it may be a secret, so it is not shown."""
-    if not re.fullmatch(r"[A-Za-z_][A-Za-z0-9_]*", name):
-        raise ValueError(
-            "this key names an environment variable and holds something else (not shown, it may be a secret). "
-            "Put the value into the environment and its name here, such as CRM_URL"
-        )
-    return name
-
-
 def _to_utc(moment: datetime) -> datetime:
     return moment.astimezone(UTC).replace(tzinfo=None) if moment.tzinfo else moment
 
 
-EnvironmentName = Annotated[str, AfterValidator(_check_environment_name)]
 Moment = Annotated[datetime, AfterValidator(_to_utc)]
 
 
@@ -208,34 +197,6 @@ class Target(Section):
         self.grading.check_target(self.kind, self.profit is not None)
         if self.scorecard_presets and self.scorecard is None:
             raise ValueError("scorecard_presets change a card, and there is none. Add scorecard, or remove them")
-        return self
-
-
-class FieldMap(Section):
-    """The CRM table and fields that the scores of one target are written to."""
-
-    target: str = Field(description="the table of the CRM")
-    key: str = Field(description="its column with the id of the entity")
-    fields: dict[str, str] = Field(
-        description="CRM field: probability | points | grade | reasons_en | reasons_zh | ..."
-    )
-    decimals: int = Field(4, ge=0, le=12, description="numbers are rounded to this before diff, write and ledger")
-
-
-class WriteBack(Section):
-    """Where scores go."""
-
-    adapter: Literal["sql"] = "sql"
-    url_env: EnvironmentName | None = None
-    sqlite: Path | None = None
-    batch_rows: int = Field(1000, ge=1)
-    insert_missing: bool = Field(False, description="add rows the CRM table lacks (a table of our own)")
-    tables: dict[str, FieldMap]
-
-    @model_validator(mode="after")
-    def _check_place(self) -> "WriteBack":
-        if not (self.sqlite or self.url_env):
-            raise ValueError("write_back needs sqlite or url_env")
         return self
 
 

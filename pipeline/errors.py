@@ -12,6 +12,23 @@ class CrmError(Exception):
     """The CRM (or the database behind it) did not answer as it should; safe to run again."""
 
 
+class PassingCrmError(CrmError):
+    """The CRM did not answer, and may when asked again: a time-out, a lock, a restart, too many requests.
+
+    Parameters
+    ----------
+    message : str
+        What happened, for people.
+    wait_s : float or None
+        Seconds that the CRM asks to be left alone for.
+
+    """
+
+    def __init__(self, message: str, wait_s: float | None = None) -> None:
+        super().__init__(message)
+        self.wait_s = wait_s
+
+
 class LockError(Exception):
     """Another run of the same deployment is under way."""
 

@@ -14,6 +14,7 @@ from features.tables import TABLES
 from pipeline import config_schema as configs
 from pipeline.cli import DEFECT, make_app
 from pipeline.commands.demo import TITLES
+from pipeline.config_write_back import FieldMap, FollowUps, ScoreHistory, WriteBack
 from pipeline.errors import EXIT_CODES
 from pipeline.field_values import SCORE_VALUES
 
@@ -27,8 +28,10 @@ SECTIONS: Mapping[str, type[configs.Section]] = {
     "`targets.<target>`": configs.Target,
     "`targets.<target>.spine`": configs.Spine,
     "`targets.<target>.profit`": configs.Profit,
-    "`write_back`": configs.WriteBack,
-    "`write_back.tables.<target>`": configs.FieldMap,
+    "`write_back`": WriteBack,
+    "`write_back.tables.<target>`": FieldMap,
+    "`write_back.history`": ScoreHistory,
+    "`write_back.follow_ups`": FollowUps,
     "`mlflow`": configs.MlflowPlace,
     "`capacity`": configs.Capacity,
     "`retrain`": configs.Retrain,
