@@ -289,6 +289,10 @@ class HistoryAdapter(Protocol):
         """Remove the rows of a run; returns how many there were."""
         ...
 
+    def forget_history(self, entities: Mapping[str, Sequence[str]]) -> int:
+        """Remove every row of some entities, given as target to ids, whatever the run; returns how many there were."""
+        ...
+
 
 @dataclass(frozen=True, slots=True)
 class FollowUp:
@@ -306,6 +310,8 @@ class FollowUp:
         One line, and what else is known; plain text.
     due_on : str
         Day by which it should be done, such as `2024-05-03`.
+    run_id : str
+        The run that raised it.
 
     """
 
@@ -315,6 +321,7 @@ class FollowUp:
     summary: str
     note: str
     due_on: str
+    run_id: str = ""
 
 
 class FollowUpAdapter(Protocol):
@@ -334,4 +341,8 @@ class FollowUpAdapter(Protocol):
 
     def close_follow_ups(self, task_ids: Sequence[str]) -> None:
         """Take tasks back; one that somebody has closed stays as it is."""
+        ...
+
+    def forget_follow_ups(self, task_ids: Sequence[str]) -> None:
+        """Remove tasks, closed ones too, with all that they say; those that are not there are no error."""
         ...
