@@ -14,9 +14,6 @@ import typer
 os.environ.setdefault("MLFLOW_DISABLE_TELEMETRY", "true")
 os.environ.setdefault("DO_NOT_TRACK", "1")
 
-DEFECT = 70
-"""Exit code of an error that is not one of ours: nobody foresaw it, so it has no sentence of its own."""
-
 
 def check_packages() -> None:
     """Check that our three flat packages lie side by side, so that no other `models` is picked up.
@@ -111,14 +108,14 @@ def _options(debug: bool = typer.Option(False, "--debug", help="Show a traceback
 def main() -> None:
     """Run a command; an error becomes one sentence on stderr and an exit code."""
     check_packages()
-    from pipeline.errors import EXIT_CODES
+    from pipeline.errors import DEFECT, exit_code_of
 
     try:
         make_app()(prog_name="leadsieve")
     except Exception as error:
         if os.environ.get("LEADSIEVE_DEBUG"):
             traceback.print_exc()
-        code = next((code for kind, code in EXIT_CODES.items() if isinstance(error, kind)), DEFECT)
+        code = exit_code_of(error)
         typer.echo(f"Error: {error if code != DEFECT else _describe_defect(error)}", err=True)
         sys.exit(code)
 

@@ -46,3 +46,15 @@ EXIT_CODES: dict[type[Exception], int] = {
     CrmError: 4,
     LockError: 5,
 }
+
+DEFECT = 70
+"""Exit code of an error that is not one of ours: nobody foresaw it, so it has no sentence of its own."""
+
+
+def exit_code_of(error: BaseException) -> int:
+    """Exit code that a command ends in because of an error.
+
+    >>> exit_code_of(PassingCrmError("asked to wait", wait_s=30.0)), exit_code_of(KeyError("gone"))
+    (4, 70)
+    """
+    return next((code for kind, code in EXIT_CODES.items() if isinstance(error, kind)), DEFECT)

@@ -16,9 +16,9 @@ from small_crm import CONFIG, ROOT, World, run_cli, write_configs
 
 from features.errors import DataError
 from models.errors import BundleError, ScorecardError
-from pipeline.cli import DEFECT, make_app
+from pipeline.cli import make_app
 from pipeline.commands.options import print_json
-from pipeline.errors import EXIT_CODES, ConfigError, CrmError, GateError, LockError
+from pipeline.errors import DEFECT, EXIT_CODES, ConfigError, CrmError, GateError, LockError
 
 
 def walk(command: object, path: tuple[str, ...] = ()) -> Iterator[tuple[tuple[str, ...], object]]:

@@ -12,10 +12,10 @@ import typer
 
 from features.tables import TABLES
 from pipeline import config_schema as configs
-from pipeline.cli import DEFECT, make_app
+from pipeline.cli import make_app
 from pipeline.commands.demo import TITLES
 from pipeline.config_write_back import FieldMap, FollowUps, ScoreHistory, WriteBack
-from pipeline.errors import EXIT_CODES
+from pipeline.errors import DEFECT, EXIT_CODES
 from pipeline.field_values import SCORE_VALUES
 
 ROOT = Path(__file__).resolve().parent.parent
