@@ -11,6 +11,7 @@ from pathlib import Path
 import kill_run
 import pytest
 from small_crm import CHURN_ONLY, CONFIG, ROOT, World
+from test_run_metrics import parse_strictly
 
 from pipeline.ledger import open_ledger
 
@@ -45,15 +46,22 @@ def test_a_night_reads_scores_and_writes_what_changed_and_the_next_run_writes_no
     assert left == " conflicts=1 missing=0"  # what a person edited stays, and is counted
     assert world.sql("SELECT lead_score FROM deals WHERE deal_id = ?", edited) == [(0.123,)]
     before, crm = world.fingerprint(), world.hash_crm()
-    second = world.run("run")
+    second = world.run("run", "--metrics", "leadsieve.prom")
     assert (second.code, second.out) == (0, "")
     assert steps_of(second.err)[2][1:3] == (scored, 0)
+    found = parse_strictly((world.folder / "leadsieve.prom").read_text(encoding="utf-8"))
+    rows = {dict(labels)["outcome"]: count for (name, labels), count in found.items() if name.endswith("rows_total")}
+    assert (rows["written"], rows["conflict"]) == (0, 1)
+    assert rows["unchanged"] > 0
+    assert found["leadsieve_run_exit_code", frozenset({("deployment", "small")})] == 0
     assert world.fingerprint() == before
     assert world.hash_crm() == crm  # to the byte
     assert outstanding(world) == 0
 
 
-def test_a_run_goes_on_where_a_failed_one_stopped(world: World):
+def test_a_run_goes_on_where_a_failed_one_stopped(world: World, monkeypatch: pytest.MonkeyPatch):
+    metrics = world.folder / "leadsieve.prom"
+    monkeypatch.setenv("LEADSIEVE_METRICS", str(metrics))
     world.change_config(**CHURN_ONLY)
     world.pass_a_day()
     crm, away = world.folder / "crm.db", world.folder / "away.db"
@@ -64,11 +72,17 @@ def test_a_run_goes_on_where_a_failed_one_stopped(world: World):
     before = world.fingerprint()
     answer = world.run("run")
     assert answer.code == 4
-    assert [line.split()[0] for line in answer.err.splitlines()[:2]] == ["step=extract", "step=score"]
+    *steps, failed, error = answer.err.splitlines()
+    assert [line.split()[0] for line in steps] == ["step=extract", "step=score"]
+    assert re.fullmatch(r"step=write_back seconds=\d+\.\d+ rows_in=\d+ rows_out=0 exit_code=4", failed)
     assert re.fullmatch(
-        r"Error: SQLite file crm\.db does not exist, so the CRM cannot be reached\. .* then run again\.",
-        answer.err.splitlines()[2],
+        r"Error: SQLite file crm\.db does not exist, so the CRM cannot be reached\. .* then run again\.", error
     )
+    found = parse_strictly(metrics.read_text(encoding="utf-8"))
+    own = ("deployment", "small")
+    assert found["leadsieve_run_exit_code", frozenset({own})] == 4
+    failures = {dict(labels)["step"]: value for (name, labels), value in found.items() if name.endswith("_failed")}
+    assert failures == {"extract": 0, "score": 0, "write_back": 1}
     assert not crm.exists()
     after = world.fingerprint()
     assert after["writes"] == before["writes"]
@@ -96,6 +110,17 @@ def test_values_that_the_crm_refuses_are_told_and_written_once_it_takes_them(wor
     world.sql("DROP TRIGGER frozen")
     again = world.run("run")
     assert (again.code, steps_of(again.err)[2][2]) == (0, 1)
+
+
+def test_metrics_that_cannot_be_written_are_told_and_hide_no_error(world: World):
+    world.change_config(write_back=None)
+    answer = world.run("run", "--metrics", "nowhere/leadsieve.prom")
+    assert answer.code == 2
+    assert answer.err.splitlines()[0] == (
+        "Warning: the metrics could not be written to nowhere/leadsieve.prom (No such file or directory); the job "
+        "itself ended with exit code 2. Make the folder, or let this user write there."
+    )
+    assert answer.err.splitlines()[1].startswith("Error: The config 'small' has no write_back section. ")
 
 
 def test_a_config_without_write_back_stops_before_anything_is_read(world: World):

@@ -1,18 +1,48 @@
 """`leadsieve run`: the nightly job."""
 
+import os
 import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from pipeline.commands.options import ConfigOption, JsonOption, print_json
-from pipeline.config import load_config
+from pipeline.config import Config, load_config
+
+if TYPE_CHECKING:
+    from pipeline.run_log import RunLog, Step
+    from pipeline.write_report import WriteReport
+
+METRICS_VARIABLE = "LEADSIEVE_METRICS"
 
 
-def run(config: ConfigOption, as_json: JsonOption = False) -> None:
+def run(
+    config: ConfigOption,
+    metrics: Annotated[
+        Path | None,
+        typer.Option(
+            "--metrics", help=f"Write what was done for Prometheus, as a .prom file; default: ${METRICS_VARIABLE}."
+        ),
+    ] = None,
+    as_json: JsonOption = False,
+) -> None:
     """Extract, score and write back, under the deployment's lock. Safe to kill and to run again.
 
-    One line per step on stderr: name, seconds, rows in, rows out.
+    One line per step on stderr: name, seconds, rows in, rows out, and the exit code if it failed.
     """
+    from pipeline.run_log import RunLog
+
+    log = RunLog(lambda line: typer.echo(line, err=True))
+    with _measured(log, metrics or _place_of_environment(), config):
+        settings = load_config(config)
+        log.deployment = settings.name
+        _run(settings, log, as_json)
+
+
+def _run(settings: Config, log: "RunLog", as_json: bool) -> None:
     from pipeline.extract import extract
     from pipeline.field_values import check_write_back
     from pipeline.horizon_scores import primary_scores
@@ -21,34 +51,68 @@ def run(config: ConfigOption, as_json: JsonOption = False) -> None:
     from pipeline.score import score
     from pipeline.writeback import write_back
 
-    settings = load_config(config)
     check_write_back(settings)
     with hold_lock(settings.folder, "run"), open_ledger(settings.folder / "ledger.db") as ledger:
-        clock = _Clock()
-        extracted = extract(settings)
-        read, stored = (sum(getattr(one, key) for one in extracted.tables) for key in ("rows_read", "rows"))
-        clock.step("extract", read, stored)
-        scored = score(settings, ledger)
-        clock.step("score", stored, len(scored.scores))
-        report = write_back(settings, ledger, scored.scores, scored.run_id)
-        left = {key: sum(getattr(table, key) for table in report.tables) for key in ("conflicts", "missing")}
-        clock.step("write_back", len(primary_scores(settings, scored.scores)), report.records, **left)
+        with log.step("extract") as step:
+            extracted = extract(settings)
+            log.data_end = extracted.data_end
+            step.rows_in, step.rows_out = (
+                sum(getattr(one, key) for one in extracted.tables) for key in ("rows_read", "rows")
+            )
+        with log.step("score", step.rows_out) as step:
+            scored = score(settings, ledger)
+            step.rows_out = len(scored.scores)
+        with log.step("write_back", len(primary_scores(settings, scored.scores))) as step:
+            report = write_back(settings, ledger, scored.scores, scored.run_id)
+            _count(report, step, log)
     if as_json:
         facts = {"run_id": scored.run_id, "data_end": extracted.data_end.isoformat(), "notes": scored.notes}
-        print_json({**facts, "steps": clock.steps})
+        print_json({**facts, "steps": [step.to_json() for step in log.steps]})
     report.check()
 
 
-class _Clock:
-    """Times the steps of a job and logs a line for each."""
+def _count(report: "WriteReport", step: "Step", log: "RunLog") -> None:
+    """Count what became of the CRM's records."""
+    tables = report.tables
+    step.rows_out = log.rows["written"] = report.records
+    step.more = {key: sum(getattr(table, key) for table in tables) for key in ("conflicts", "missing")}
+    log.rows.update(
+        unchanged=sum(table.unchanged for table in tables),
+        conflict=step.more["conflicts"],
+        missing=step.more["missing"],
+        rejected=sum(table.rejected for table in tables),
+        waiting=sum(table.outstanding for table in tables),
+    )
 
-    def __init__(self) -> None:
-        self.steps: list[dict[str, object]] = []
-        self._since = time.perf_counter()
 
-    def step(self, name: str, rows_in: int, rows_out: int, **more: int) -> None:
-        now = time.perf_counter()
-        step = {"step": name, "seconds": round(now - self._since, 2), "rows_in": rows_in, "rows_out": rows_out, **more}
-        self._since = now
-        self.steps.append(step)
-        typer.echo(" ".join(f"{key}={value}" for key, value in step.items()), err=True)
+def _place_of_environment() -> Path | None:
+    place = os.environ.get(METRICS_VARIABLE)
+    return Path(place) if place else None
+
+
+@contextmanager
+def _measured(log: "RunLog", path: Path | None, config: Path) -> Iterator[None]:
+    """Write the metrics of a job that ended or failed; a file that cannot be written is told and stops nothing."""
+    from pipeline.errors import exit_code_of
+
+    try:
+        yield
+    except Exception as error:
+        _write(log, path, config, exit_code_of(error))
+        raise
+    _write(log, path, config, 0)
+
+
+def _write(log: "RunLog", path: Path | None, config: Path, code: int) -> None:
+    if path is None:
+        return
+    from pipeline.run_metrics import RunEnd, write_metrics
+
+    try:
+        write_metrics(path, log, RunEnd(code, round(time.time(), 3)), otherwise=config.stem)
+    except OSError as error:
+        typer.echo(
+            f"Warning: the metrics could not be written to {path} ({error.strerror}); the job itself ended with exit "
+            f"code {code}. Make the folder, or let this user write there.",
+            err=True,
+        )

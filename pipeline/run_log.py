@@ -1,0 +1,84 @@
+"""What a job did, step by step: a line of its log for each, and what is counted of it."""
+
+import time
+from collections import Counter
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from datetime import datetime
+
+from pipeline.errors import exit_code_of
+
+
+@dataclass
+class Step:
+    """One step of a job; `exit_code` is None unless it failed, `more` is counted beside the rows."""
+
+    name: str
+    rows_in: int = 0
+    rows_out: int = 0
+    seconds: float = 0.0
+    exit_code: int | None = None
+    more: dict[str, int] = field(default_factory=dict)
+
+    def to_json(self) -> dict[str, str | int | float]:
+        """Return what the log line says.
+
+        >>> Step("score", 40, 0, 1.234, exit_code=3).to_json()
+        {'step': 'score', 'seconds': 1.23, 'rows_in': 40, 'rows_out': 0, 'exit_code': 3}
+        """
+        facts = {"step": self.name, "seconds": round(self.seconds, 2), "rows_in": self.rows_in}
+        failed = {} if self.exit_code is None else {"exit_code": self.exit_code}
+        return {**facts, "rows_out": self.rows_out, **self.more, **failed}
+
+    def __str__(self) -> str:
+        return " ".join(f"{key}={value}" for key, value in self.to_json().items())
+
+
+class RunLog:
+    """The steps of a job as they end, and what the job is measured by.
+
+    Parameters
+    ----------
+    tell : callable
+        Gets the line of each step.
+
+    Attributes
+    ----------
+    deployment : str or None
+        Its name; None as long as its config has not been read.
+    steps : list of Step
+        Those that have ended, in order.
+    rows : Counter
+        Records of the CRM by what became of them (see `pipeline.run_metrics.OUTCOMES`).
+    requests : int
+        Requests that were sent to the CRM to write.
+    data_end : datetime or None
+        Until when the extract's data go, in UTC; None before it.
+
+    """
+
+    def __init__(self, tell: Callable[[str], None]) -> None:
+        self.deployment: str | None = None
+        self.steps: list[Step] = []
+        self.rows: Counter[str] = Counter()
+        self.requests = 0
+        self.data_end: datetime | None = None
+        self._tell = tell
+
+    @contextmanager
+    def step(self, name: str, rows_in: int = 0) -> Iterator[Step]:
+        """Time a step, and tell of it when it ends or fails."""
+        step, begun = Step(name, rows_in), time.perf_counter()
+        try:
+            yield step
+        except Exception as error:
+            step.exit_code = exit_code_of(error)
+            self._end(step, begun)
+            raise
+        self._end(step, begun)
+
+    def _end(self, step: Step, begun: float) -> None:
+        step.seconds = time.perf_counter() - begun
+        self.steps.append(step)
+        self._tell(str(step))
