@@ -1,7 +1,7 @@
 """The sections of a deployment's config: what each key means and which values it takes."""
 
 import difflib
-from datetime import UTC, date, datetime
+from datetime import date
 from pathlib import Path
 from typing import Annotated, Literal
 from zoneinfo import ZoneInfo
@@ -11,6 +11,7 @@ from pydantic import AfterValidator, Field, PositiveInt, model_validator
 from features.tables import TABLES, Engine
 from pipeline.config_grading import Grading
 from pipeline.config_section import Section
+from pipeline.config_source import Source
 from pipeline.config_write_back import EnvironmentName, WriteBack
 
 
@@ -22,42 +23,6 @@ def _check_time_zone(name: str) -> str:
     if not is_named:
         raise ValueError(f"'{name}' is not a time zone, expected a name such as 'Europe/Berlin' or 'UTC'")
     return name
-
-
-def _to_utc(moment: datetime) -> datetime:
-    return moment.astimezone(UTC).replace(tzinfo=None) if moment.tzinfo else moment
-
-
-Moment = Annotated[datetime, AfterValidator(_to_utc)]
-
-
-class Source(Section):
-    """Where the CRM's tables are read."""
-
-    adapter: Literal["files", "sql"]
-    folder_env: EnvironmentName | None = Field(
-        None, description="files: environment variable that holds the data folder"
-    )
-    folder: Path | None = Field(None, description="files: the data folder, when it is no secret and fixed")
-    url_env: EnvironmentName | None = Field(None, description="sql: environment variable that holds the SQLAlchemy URL")
-    sqlite: Path | None = Field(None, description="sql: path of a SQLite file, used when url_env is not set")
-    data_end: Moment | None = Field(None, description="the source's 'now' (UTC), required for files")
-    data_end_select: str | None = Field(None, description="sql: a SELECT that returns the source's 'now' in UTC")
-    orphan_share: float = Field(0.05, ge=0, le=1, description="share of rows with an unknown key that is tolerated")
-    bad_share: float = Field(0.01, ge=0, lt=1, description="share of a table's rows that may go to the quarantine")
-    shrink_share: float = Field(0.5, ge=0, le=1, description="share of a table's rows whose loss stops the extract")
-    overlap_minutes: int = Field(60, ge=0, description="how far an incremental read looks back before the last extract")
-    sweep_days: int = Field(7, ge=0, description="days between full sweeps of the keys of tables read incrementally")
-
-    @model_validator(mode="after")
-    def _check_place(self) -> "Source":
-        if self.adapter == "files" and not (self.folder or self.folder_env):
-            raise ValueError("adapter 'files' needs folder or folder_env")
-        if self.adapter == "files" and self.data_end is None:
-            raise ValueError("adapter 'files' needs data_end, the moment at which the files were written (UTC)")
-        if self.adapter == "sql" and not (self.sqlite or self.url_env):
-            raise ValueError("adapter 'sql' needs sqlite or url_env")
-        return self
 
 
 class TableMapping(Section):
@@ -331,6 +296,7 @@ class Config(Section):
             _check_sensitive(name, self.tables[name])
         if not {"customers", "deals"} & set(self.tables):
             raise ValueError("tables needs 'customers' or 'deals'")
+        self.source.check_changes({name: table.modified_at for name, table in self.tables.items()})
         for name, target in self.targets.items():
             _check_grading(name, target, self)
         return self

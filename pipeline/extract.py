@@ -100,6 +100,10 @@ def open_source(config: Config, spill: Path) -> SourceAdapter:
         from pipeline.adapters.files import FilesSource
 
         return FilesSource(config, spill)
+    if config.source.adapter == "odoo":
+        from pipeline.adapters.odoo_source import OdooSource
+
+        return OdooSource(config, spill)
     from pipeline.adapters.sql import SqlSource
 
     return SqlSource(config)

@@ -71,12 +71,12 @@ def read_table(
         The extract before.
 
     """
-    warnings: tuple[str, ...] = ()
+    warnings = tuple(adapter.warnings(name))
     if previous is not None and _can_be_partial(config, name, previous):
         part = _Part(connection, config, adapter, name, previous)
         if (reading := part.read()) is not None:
             return reading
-        warnings = part.warnings
+        warnings += part.warnings
         connection.execute(f"DROP TABLE {quote(f'raw_{name}')}")
     delivered = stage(connection, name, adapter.read(name))
     swept_at = adapter.data_end() if config.tables[name].modified_at else None
@@ -133,7 +133,7 @@ class _Part:
         if missing > 0:
             self.warnings = (self._say_missing(missing),)
             return None
-        return Reading(delivered, known, source_rows, still_there, swept_at)
+        return Reading(delivered, known, source_rows, still_there, swept_at, tuple(self.adapter.warnings(self.name)))
 
     def _say_missing(self, count: int) -> str:
         was = "was" if count == 1 else "were"

@@ -3,7 +3,7 @@
 
 import os
 import re
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from datetime import datetime
 from pathlib import Path
 
@@ -12,13 +12,12 @@ import pyarrow as pa
 
 from features.errors import DataError
 from features.tables import TABLES
-from pipeline.adapters.protocol import BATCH_ROWS, read_from, without_semicolon
+from pipeline.adapters.duckdb_select import first_paragraph, run_select
+from pipeline.adapters.protocol import read_from, without_semicolon
 from pipeline.config import Config, read_environment
 from pipeline.errors import ConfigError
 from pipeline.sentences import NOT_SHOWN
 from pipeline.staging import open_duckdb
-
-_CONFIG_ERRORS = (duckdb.ParserException, duckdb.BinderException, duckdb.CatalogException)
 
 
 class FilesSource:
@@ -50,6 +49,10 @@ class FilesSource:
     def clock(self) -> datetime | None:
         """None: files do not grow while they are read."""
         return None
+
+    def warnings(self, table: str) -> Sequence[str]:
+        """Nothing to say."""
+        return ()
 
     def count(self, table: str, since: datetime | None = None) -> int:
         """Count the rows of a table, or those that occurred in `[since, now)`."""
@@ -93,15 +96,7 @@ class FilesSource:
     def _run(self, table: str, query: str) -> Iterator[pa.RecordBatch]:
         """Yield the result in batches; what DuckDB says becomes one sentence."""
         try:
-            reader = self._connection.sql(query).to_arrow_reader(BATCH_ROWS)
-            is_empty = True
-            for batch in reader:
-                is_empty = False
-                yield batch
-            if is_empty:
-                yield pa.RecordBatch.from_pylist([], schema=reader.schema)
-        except _CONFIG_ERRORS as error:
-            raise ConfigError(f"tables.{table}.select fails: {_say(error)}. Correct the SELECT.") from None
+            yield from run_select(self._connection, table, query)
         except duckdb.Error as error:
             raise DataError(
                 f"Table '{table}': the files in {self._folder} cannot be read: {self._say(table, error)}. "
@@ -112,7 +107,7 @@ class FilesSource:
         """Say what is wrong with a file; DuckDB shows whole lines of it, which may have sensitive values."""
         if self._config.tables[table].sensitive and not isinstance(error, duckdb.IOException):
             return f"{type(error).__name__} ({NOT_SHOWN})"
-        return _say(error)
+        return first_paragraph(error)
 
 
 def _data_folder(config: Config) -> Path:
@@ -128,8 +123,3 @@ def _data_folder(config: Config) -> Path:
     if "," in str(folder.resolve()):
         raise ConfigError(f"The data folder {folder} ({name}) has a comma in its path. Rename it.")
     return folder.resolve()
-
-
-def _say(error: duckdb.Error) -> str:
-    """First paragraph of what DuckDB says, on one line."""
-    return " ".join(str(error).split("\n\n")[0].split()).rstrip(".")

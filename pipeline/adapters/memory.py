@@ -1,6 +1,6 @@
 """Tables that are already in memory: small literal worlds."""
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from datetime import datetime
 from types import MappingProxyType
 
@@ -38,6 +38,10 @@ class MemorySource:
     def clock(self) -> datetime | None:
         """None: the tables do not grow."""
         return None
+
+    def warnings(self, table: str) -> Sequence[str]:
+        """Nothing to say."""
+        return ()
 
     def count(self, table: str, since: datetime | None = None) -> int:
         """Count the rows of a table, or those that occurred in `[since, now)`."""

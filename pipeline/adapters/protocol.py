@@ -1,6 +1,6 @@
 """How a source of CRM tables is read. A new CRM needs one class with these methods."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from datetime import UTC, datetime, timedelta
 from typing import Protocol
 from zoneinfo import ZoneInfo
@@ -23,6 +23,9 @@ class SourceAdapter(Protocol):
 
     def clock(self) -> datetime | None:
         """Return the source's clock now (UTC, naive); None if its data does not grow while it is read."""
+
+    def warnings(self, table: str) -> Sequence[str]:
+        """What a person should know about how a table is read, without a full stop."""
 
     def count(self, table: str, since: datetime | None = None) -> int:
         """Count the rows of a table, or those that occurred in `[since, now)`."""

@@ -2,7 +2,7 @@
 """Tables in a database: SQLite by default, PostgreSQL and others by a URL from the environment."""
 
 import os
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from datetime import UTC, datetime
 from pathlib import Path
 
@@ -45,6 +45,10 @@ class SqlSource:
         """Return the database's clock now; None if the config fixes the end of the data."""
         source = self._config.source
         return None if source.data_end or source.data_end_select else self._read_moment(self._reader.clock)
+
+    def warnings(self, table: str) -> Sequence[str]:
+        """Nothing to say."""
+        return ()
 
     def count(self, table: str, since: datetime | None = None) -> int:
         """Count the rows of a table, or those that occurred in `[since, now)`."""
