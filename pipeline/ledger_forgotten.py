@@ -27,7 +27,8 @@ from sqlalchemy import (
 from pipeline.config import Config
 from pipeline.database import answering, describe_place, writing
 from pipeline.errors import CrmError
-from pipeline.ledger_writes import WRITES
+from pipeline.ledger_removed import remove_records, tables_of_record
+from pipeline.ledger_singles import SINGLES
 from pipeline.target_tables import TargetTables, collect_target_tables
 from pipeline.tombstones import Tombstones
 
@@ -41,6 +42,7 @@ _SCORES = table("scores", *(column(name) for name in ("run_id", "target", "horiz
 _OVERRIDES = table("overrides", *(column(name) for name in ("target", "entity_id")))
 _RUNS = table("runs", *(column(name) for name in ("run_id", "state", "details", "config_text")))
 _AT_ONCE = 500
+_EVERY_TABLE = frozenset(TargetTables({}, {}).of_target(""))
 
 WITHOUT_ERROR = "(its error text was removed when an entity was forgotten)"
 
@@ -72,10 +74,11 @@ class ForgottenLedger:
         queries = {
             select(_SCORES.c.target).where(_SCORES.c.entity_id == entity_id): tables.of_target,
             select(_OVERRIDES.c.target).where(_OVERRIDES.c.entity_id == entity_id): tables.of_target,
-            select(WRITES.c.table_name).where(WRITES.c.record_id == entity_id): tables.of_crm_table,
+            select(SINGLES.c.table_name).where(SINGLES.c.record_id == entity_id): tables.of_crm_table,
         }
         with answering(self._engine, "looking for an entity"), self._engine.connect() as connection:
-            return any(
+            of_batches = tables_of_record(connection, entity_id)
+            return any(entity_table in tables.of_crm_table(name) for name in of_batches) or any(
                 entity_table in of(name)
                 for query, of in queries.items()
                 for name in connection.scalars(query.distinct()).all()
@@ -100,8 +103,16 @@ class ForgottenLedger:
                 connection.exec_driver_sql("PRAGMA secure_delete = ON")
             pairs = select(_SCORES.c.target, _SCORES.c.entity_id).distinct()
             scores = _move_scores(connection, _forgotten(connection, pairs, tombstones, tables.of_targets))
-            pairs = select(WRITES.c.table_name, WRITES.c.record_id).distinct()
-            writes = _remove(connection, WRITES, _forgotten(connection, pairs, tombstones, tables.of_crm_tables))
+            pairs = select(SINGLES.c.table_name, SINGLES.c.record_id).distinct()
+            writes = _remove(connection, SINGLES, _forgotten(connection, pairs, tombstones, tables.of_crm_tables))
+            writes += remove_records(
+                connection,
+                lambda name, ids: {
+                    one
+                    for entity_table in tables.of_crm_tables.get(name, _EVERY_TABLE)
+                    for one in tombstones.among(entity_table, ids)
+                },
+            )
             pairs = select(_OVERRIDES.c.target, _OVERRIDES.c.entity_id).distinct()
             overrides = _remove(connection, _OVERRIDES, _forgotten(connection, pairs, tombstones, tables.of_targets))
             _mark_runs(connection, scores, writes)
@@ -148,11 +159,10 @@ def _forgotten(
     tables: Mapping[str, Iterable[str]],
 ) -> list[tuple[str, str]]:
     """Pairs of (target or CRM table, id) whose entity was forgotten."""
-    every = frozenset(TargetTables({}, {}).of_target(""))
     return [
         (name, entity_id)
         for name, entity_id in connection.execute(pairs)
-        if any(tombstones.holds(entity_table, entity_id) for entity_table in tables.get(name, every))
+        if any(tombstones.holds(entity_table, entity_id) for entity_table in tables.get(name, _EVERY_TABLE))
     ]
 
 
@@ -188,7 +198,7 @@ def _count(connection: Connection, key: Mapping[str, Any], count: int) -> None:
 def _remove(connection: Connection, rows: TableClause, pairs: Sequence[tuple[str, str]]) -> Counter[str]:
     """Delete rows by name and id; how many there were, by run where rows have one."""
     gone: Counter[str] = Counter()
-    name_column, id_column = ("table_name", "record_id") if rows is WRITES else ("target", "entity_id")
+    name_column, id_column = ("table_name", "record_id") if rows is SINGLES else ("target", "entity_id")
     for name, ids in _by_name(pairs):
         found = (rows.c[name_column] == name) & rows.c[id_column].in_(ids)
         if "run_id" in rows.c:

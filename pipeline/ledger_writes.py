@@ -9,66 +9,63 @@ conflict    somebody else had changed the value, so it was left alone
 missing     the record is no longer in the CRM
 rejected    the CRM refused the value
 dropped     the run ended before it was written, and a later one decides anew
+
+What is sent is stored batch by batch (see `pipeline.ledger_batches`), what is refused before it is sent one
+by one. The view `writes` of the database shows both, value by value.
 """
 
-import json
-from base64 import b64decode, b64encode
-from collections.abc import Collection, Iterable, Sequence
+from collections import Counter
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from datetime import UTC, datetime
-from operator import itemgetter
-from typing import Any, Literal
+from typing import Any
 
-from sqlalchemy import (
-    ColumnElement,
-    Connection,
-    DateTime,
-    Engine,
-    Integer,
-    String,
-    and_,
-    bindparam,
-    column,
-    func,
-    insert,
-    null,
-    select,
-    table,
-    update,
+from sqlalchemy import ColumnElement, Connection, Engine, Select, and_, func, select, true, update
+
+from pipeline import ledger_old
+from pipeline.adapters.target import Value
+from pipeline.database import answering, writing
+from pipeline.ledger_batches import (
+    BATCHES,
+    EXCEPTIONS,
+    Cell,
+    End,
+    State,
+    StoredBatch,
+    insert_batches,
+    read_batches,
+    save_exceptions,
 )
+from pipeline.ledger_last import add_last, add_last_singles, count_writes
+from pipeline.ledger_replaced import replace_stored
+from pipeline.ledger_singles import SINGLES, Write, decode, encode, insert_refused, now, read_singles, settle_singles
 
-from pipeline.adapters.target import Action, Value, WriteResult
-from pipeline.database import answering, execute_many, writing
-
-State = Literal["planned", "intended", "done", "conflict", "missing", "rejected", "dropped"]
+__all__ = [
+    "OUTSTANDING",
+    "LastValues",
+    "LastWrite",
+    "State",
+    "StoredBatch",
+    "Write",
+    "WriteCount",
+    "WriteLedger",
+    "decode",
+    "encode",
+    "now",
+]
 
 OUTSTANDING: tuple[State, ...] = ("planned", "intended")
 """States of writes whose end is not known."""
 
-KEY = ("run_id", "table_name", "record_id", "field")
-
-WRITES = table(
-    "writes",
-    *(column(name, String) for name in (*KEY, "old", "new", "state", "action", "error")),
-    *(column(name, Integer) for name in ("attempts", "batch")),
-    column("settled_at", DateTime),
-)
+DROPPED = End("dropped", "the job ended before it was sent")
 
 
 @dataclass(frozen=True, slots=True)
-class Write:
-    """One value of one field of one record, as the ledger has it."""
+class LastValues:
+    """The newest values of ours that a field got, and the runs that wrote them, column by column."""
 
-    run_id: str
-    table_name: str
-    record_id: str
-    field: str
-    old: Value
-    new: Value
-    state: State = "planned"
-    action: Action = "update"
-    attempts: int = 0
-    error: str | None = None
+    ids: list[str]
+    values: list[Value]
+    run_ids: list[str]
 
 
 @dataclass(frozen=True, slots=True)
@@ -90,19 +87,20 @@ class WriteCount:
 
 
 class WriteLedger:
-    """The `writes` table of a ledger."""
+    """The tables of a ledger that tell what was written."""
 
     def __init__(self, engine: Engine) -> None:
         self._engine = engine
 
-    def store_plan(self, batches: Sequence[Sequence[Write]], refused: Sequence[Write]) -> list[int]:
+    def store_plan(self, run_id: Any, batches: Any, refused: Any = None) -> list[int]:
         """Store what is going to be written and what is not, before anything is sent.
 
         Parameters
         ----------
-        batches : sequence of sequences of Write
-            Writes in the order in which they will be sent; a write that this run has stored before is
-            planned anew.
+        run_id : str
+            The run.
+        batches : sequence of WriteBatch
+            What will be sent, in that order; a value that this run has stored before is planned anew.
         refused : sequence of Write
             Writes that end here (conflict, missing); one that this run has done stays done.
 
@@ -112,180 +110,208 @@ class WriteLedger:
             The number of each batch, larger than any before.
 
         """
-        run_ids = {write.run_id for batch in (*batches, refused) for write in batch}
+        if not isinstance(run_id, str):  # until the core plans in batches
+            return ledger_old.store_plan(self._engine, run_id, batches)
         with answering(self._engine, "storing the plan"), writing(self._engine).begin() as connection:
-            states = _read_states(connection, run_ids)
-            first = (connection.scalar(select(func.max(WRITES.c.batch))) or 0) + 1
-            numbers = list(range(first, first + len(batches)))
-            for number, batch in zip(numbers, batches, strict=True):
-                _save(connection, [_to_row(write, number) for write in batch], states)
-            ended = [
-                write
-                for write in refused
-                if states.get((write.run_id, write.table_name, write.record_id, write.field)) != "done"
-            ]
-            _save(connection, [_to_row(write, None) for write in ended], states)
-            _settle(connection, ended)
+            refused = replace_stored(connection, run_id, batches, refused)
+            newest = [connection.scalar(select(func.max(number))) for number in (BATCHES.c.number, SINGLES.c.batch)]
+            numbers = insert_batches(connection, run_id, max(number or 0 for number in newest) + 1, batches)
+            insert_refused(connection, refused)
         return numbers
 
-    def intend(self, batch: int) -> None:
+    def intend(self, number: int) -> None:
         """Note that a batch is about to be sent."""
-        values = {"state": "intended", "attempts": WRITES.c.attempts + 1}
+        values = {"state": "intended", "attempts": BATCHES.c.attempts + 1}
         with answering(self._engine, "noting what is about to be written"), writing(self._engine).begin() as connection:
-            connection.execute(update(WRITES).where(WRITES.c.batch == batch).values(values))
+            connection.execute(update(BATCHES).where(BATCHES.c.number == number).values(values))
+            ledger_old.intend(connection, number)
 
-    def settle(self, batch: int, run_id: str, table_name: str, results: Sequence[WriteResult]) -> None:
-        """Note what became of a batch; results with status `retry` stay intended."""
-        is_split = any(result.status == "retry" for result in results)
-        rows = [
-            _to_settled(run_id, table_name, result.record_id, result.field, result.status, result.message)
-            for result in results
-            if result.status != "retry" and (is_split or result.status != "done")
-        ]
-        arrived = and_(WRITES.c.batch == batch, WRITES.c.state == "intended")
+    def settle(self, number: int, results: Any, *others: Any) -> None:
+        """Note what became of each record of a batch; records with status `retry` stay intended."""
+        if others:  # until the core plans in batches
+            ledger_old.settle(self._engine, number, results, *others)
+            return
+        ends = {(one.status, one.message) for one in results}
         with answering(self._engine, "noting what was written"), writing(self._engine).begin() as connection:
-            if rows:
-                connection.execute(_SETTLE, rows)
-            if not is_split:
-                connection.execute(update(WRITES).where(arrived).values(state="done", error=None, settled_at=now()))
+            if len(ends) == 1 and "retry" not in {status for status, _ in ends}:
+                [(status, message)] = ends
+                _end_batch(connection, number, End(status, message))
+                return
+            names = next(read_batches(connection, _only(number))).fields
+            settled = {
+                (one.record_id, name): End(one.status, one.message)
+                for one in results
+                if one.status != "retry"
+                for name in names
+            }
+            _settle(connection, number, settled, whole=len(settled) == len(results) * len(names))
 
     def resolve(self, writes: Sequence[Write]) -> None:
         """Note the ends of interrupted writes, which were found out by reading."""
+        of_batch: dict[int, dict[Cell, End]] = {}
+        singles = []
+        for write in writes:
+            end = End(write.state, write.error)
+            if write.batch is None:
+                singles.append((write, end))
+            else:
+                of_batch.setdefault(write.batch, {})[write.record_id, write.field] = end
         with answering(self._engine, "settling interrupted writes"), writing(self._engine).begin() as connection:
-            _settle(connection, writes)
+            settle_singles(connection, singles)
+            for number, ends in of_batch.items():
+                left = select(func.count()).select_from(EXCEPTIONS).where(EXCEPTIONS.c.batch == number)
+                cells = connection.scalar(select(BATCHES.c.cells).where(BATCHES.c.number == number))
+                is_whole = len(ends) + (connection.scalar(left) or 0) == cells
+                _settle(connection, number, ends, is_whole)
+
+    def drop_planned(self, table_name: str) -> int:
+        """Drop what was planned for a table and never sent; returns how many values."""
+        planned = and_(BATCHES.c.table_name == table_name, BATCHES.c.state == "planned")
+        old = and_(SINGLES.c.table_name == table_name, SINGLES.c.state == "planned")
+        end = {"state": DROPPED.state, "error": DROPPED.error, "settled_at": now()}
+        with answering(self._engine, "dropping what was planned"), writing(self._engine).begin() as connection:
+            count = connection.scalar(select(func.sum(BATCHES.c.cells)).where(planned)) or 0
+            connection.execute(update(BATCHES).where(planned).values(end))
+            return int(count) + connection.execute(update(SINGLES).where(old).values(end)).rowcount
+
+    def interrupted(self, table_name: str) -> list[Write]:
+        """Return writes to a table that were sent, or just about to be, and whose end is not known."""
+        return self._read(("intended",), BATCHES.c.table_name == table_name, SINGLES.c.table_name == table_name)
 
     def outstanding(self, run_id: str | None = None, table_name: str | None = None) -> list[Write]:
         """Return writes whose end is not known, of a run or a table if given, oldest first."""
-        conditions: list[ColumnElement[bool]] = [WRITES.c.state.in_(OUTSTANDING)]
-        conditions += [] if run_id is None else [WRITES.c.run_id == run_id]
-        conditions += [] if table_name is None else [WRITES.c.table_name == table_name]
-        return self._read(*conditions)
+        wanted = [("run_id", run_id), ("table_name", table_name)]
+        tests = [(BATCHES.c[name] == value, SINGLES.c[name] == value) for name, value in wanted if value is not None]
+        return self._read(
+            OUTSTANDING, and_(true(), *(one for one, _ in tests)), and_(true(), *(one for _, one in tests))
+        )
 
     def of_run(self, run_id: str, states: Iterable[State] | None = None) -> list[Write]:
         """Return the writes of a run, in some states if given, in the order in which they were sent."""
-        conditions = [WRITES.c.run_id == run_id]
-        conditions += [] if states is None else [WRITES.c.state.in_(tuple(states))]
-        return self._read(*conditions)
+        known = None if states is None else tuple(states)
+        return self._read(known, BATCHES.c.run_id == run_id, SINGLES.c.run_id == run_id)
 
-    def _read(self, *conditions: ColumnElement[bool]) -> list[Write]:
-        """Writes that meet conditions."""
-        names = tuple(Write.__dataclass_fields__)
-        order = (WRITES.c.batch, WRITES.c.table_name, WRITES.c.record_id, WRITES.c.field)
-        query = select(*(WRITES.c[name] for name in names)).where(*conditions).order_by(*order)
+    def written(self, run_id: str) -> tuple[list[StoredBatch], list[Write]]:
+        """Return what a run has written, or may have: batches, oldest first, and what is stored one by one.
+
+        The state of a batch is done or intended; its records with values that ended differently are not
+        in it, their values that are done or intended are among the single ones.
+        """
+        whole, single = [], []
         with answering(self._engine, "reading writes"), self._engine.connect() as connection:
-            rows = connection.execute(query).all()
-        return [
-            Write(run_id, table_name, record_id, field, decode(old), decode(new), state, action, attempts, error)
-            for run_id, table_name, record_id, field, old, new, state, action, attempts, error in rows
-        ]
+            states = SINGLES.c.state.in_(("done", "intended"))
+            single += read_singles(connection, SINGLES.c.run_id == run_id, states)
+            numbers = select(BATCHES.c.number).where(BATCHES.c.run_id == run_id, BATCHES.c.replaced == 0)
+            for batch in reversed(list(read_batches(connection, numbers))):
+                odd = {record_id for record_id, _ in batch.exceptions}
+                single += _explode(batch, ("done", "intended"), odd)
+                if batch.end.state in ("done", "intended"):
+                    whole.append(batch.without(odd))
+        return whole, single
 
-    def last_writes(self, table_name: str, fields: Iterable[str]) -> dict[tuple[str, str], LastWrite]:
-        """Return, by (record_id, field), the newest value of ours that each field of a table got."""
-        done = and_(WRITES.c.table_name == table_name, WRITES.c.field.in_(tuple(fields)), WRITES.c.state == "done")
-        newest = (
-            select(WRITES.c.field, WRITES.c.record_id, func.max(WRITES.c.batch).label("batch"))
-            .where(done)
-            .group_by(WRITES.c.field, WRITES.c.record_id)
-            .subquery()
-        )
-        same = and_(*(WRITES.c[name] == newest.c[name] for name in ("field", "record_id", "batch")))
-        query = select(WRITES.c.record_id, WRITES.c.field, WRITES.c.run_id, WRITES.c.new)
+    def _read(
+        self, states: Collection[State] | None, of_batches: ColumnElement[bool], of_singles: ColumnElement[bool]
+    ) -> list[Write]:
+        """Writes in some states that meet conditions."""
+        numbers = select(BATCHES.c.number).where(of_batches, BATCHES.c.replaced == 0)
+        if states is not None:
+            of_singles = and_(of_singles, SINGLES.c.state.in_(states))
+            if set(states) <= set(OUTSTANDING):  # no other batch has values in these states
+                numbers = numbers.where(BATCHES.c.state.in_(states))
+        with answering(self._engine, "reading writes"), self._engine.connect() as connection:
+            found = read_singles(connection, of_singles)
+            for batch in reversed(list(read_batches(connection, numbers))):
+                found += _explode(batch, states)
+        return found
+
+    def last_values(
+        self, table_name: str, fields: Iterable[str], among: Collection[str] | None = None
+    ) -> Mapping[str, LastValues]:
+        """Return, by field, the newest values of ours that a table got.
+
+        Parameters
+        ----------
+        table_name : str
+            Table of the CRM.
+        fields : iterable of str
+            Its fields.
+        among : collection of str or None
+            Records that are asked about; old runs are not read when newer ones have them all. Others may
+            be among those returned.
+
+        """
+        known: dict[str, tuple[dict[str, Value], dict[str, str]]] = {name: ({}, {}) for name in fields}
+        asked = None if among is None else set(among)
+        numbers = select(BATCHES.c.number).where(BATCHES.c.table_name == table_name)
         with answering(self._engine, "reading the last writes"), self._engine.connect() as connection:
-            rows = connection.execute(query.select_from(WRITES.join(newest, same)).where(done)).all()
-        return {(record_id, field): LastWrite(run_id, decode(new)) for record_id, field, run_id, new in rows}
+            run_id = None
+            for batch in read_batches(connection, numbers, with_old=False):
+                if asked is not None and batch.run_id != run_id and all(asked <= it.keys() for it, _ in known.values()):
+                    break
+                run_id = batch.run_id
+                add_last(batch, known)
+            else:
+                add_last_singles(connection, table_name, known)
+        return {
+            name: LastValues(list(values), list(values.values()), list(run_ids.values()))
+            for name, (values, run_ids) in known.items()
+        }
+
+    def last_writes(self, table_name: str, fields: Iterable[str]) -> "dict[tuple[str, str], LastWrite]":
+        """Return, by (record_id, field), the newest value of ours that each field of a table got."""
+        return {
+            (record_id, name): LastWrite(run_id, value)
+            for name, last in self.last_values(table_name, fields).items()
+            for record_id, value, run_id in zip(last.ids, last.values, last.run_ids, strict=True)
+        }
 
     def counts(self, run_id: str | None = None) -> list[WriteCount]:
         """Return how many writes are in each state, by run and table."""
-        by = (WRITES.c.run_id, WRITES.c.table_name, WRITES.c.state)
-        query = select(*by, func.count()).group_by(*by).order_by(*by)
-        if run_id is not None:
-            query = query.where(WRITES.c.run_id == run_id)
         with answering(self._engine, "counting writes"), self._engine.connect() as connection:
-            return [WriteCount(*row) for row in connection.execute(query)]
+            found = count_writes(connection, run_id)
+        return [WriteCount(*key, count) for key, count in sorted(found.items()) if count]  # type: ignore[arg-type]
 
 
-_BY_KEY = and_(*(WRITES.c[name] == bindparam(f"its_{name}") for name in KEY))
-_SETTLE = (
-    update(WRITES)
-    .where(_BY_KEY)
-    .values(state=bindparam("its_state"), error=bindparam("its_error"), settled_at=bindparam("its_time"))
-)
-_PLANNED = ("old", "new", "state", "action", "error", "batch")
-_REPLACE = (
-    update(WRITES)
-    .where(_BY_KEY)
-    .values({**{name: bindparam(f"its_{name}") for name in _PLANNED}, "settled_at": null()})
-)
-
-_to_json = json.JSONEncoder(ensure_ascii=False).encode
+def _only(number: int) -> Select[Any]:
+    """Query for the number of one batch."""
+    return select(BATCHES.c.number).where(BATCHES.c.number == number)
 
 
-def now() -> datetime:
-    """Return the present, UTC, without a time zone, as all times of the ledger are."""
-    return datetime.now(UTC).replace(tzinfo=None)
+def _end_batch(connection: Connection, number: int, end: End) -> None:
+    """Give a batch its end."""
+    values = {"state": end.state, "error": end.error, "settled_at": now()}
+    connection.execute(update(BATCHES).where(BATCHES.c.number == number).values(values))
 
 
-def encode(value: Value) -> str | None:
-    """JSON text of a value; null stays null.
-
-    Examples
-    --------
-    >>> encode(0.25), encode("A"), encode(None)
-    ('0.25', '"A"', None)
-
-    """
-    if value is None:
-        return None
-    return _to_json({"base64": b64encode(value).decode()} if isinstance(value, bytes) else value)
+def _settle(connection: Connection, number: int, ends: Mapping[Cell, End], whole: bool) -> None:
+    """Give values of a batch their ends; if no other is left, the commonest end becomes that of the batch."""
+    if whole and ends:
+        [(common, _)] = Counter(ends.values()).most_common(1)
+        _end_batch(connection, number, common)
+        ends = {cell: end for cell, end in ends.items() if end != common}
+    save_exceptions(connection, number, ends, now())
 
 
-def decode(text: str | None) -> Value:
-    """Value of a JSON text that `encode` made."""
-    value: Any = None if text is None else json.loads(text)
-    return b64decode(value["base64"]) if isinstance(value, dict) else value
-
-
-def _to_settled(
-    run_id: str, table_name: str, record_id: str, field: str, state: str, error: str | None
-) -> dict[str, Any]:
-    """Parameters of `_SETTLE`."""
-    key = {"its_run_id": run_id, "its_table_name": table_name, "its_record_id": record_id, "its_field": field}
-    return {**key, "its_state": state, "its_error": error, "its_time": now()}
-
-
-def _settle(connection: Connection, writes: Sequence[Write]) -> None:
-    """Give writes that are stored the states and errors that they have here."""
-    rows = [_to_settled(w.run_id, w.table_name, w.record_id, w.field, w.state, w.error) for w in writes]
-    if rows:
-        connection.execute(_SETTLE, rows)
-
-
-def _read_states(connection: Connection, run_ids: Iterable[str]) -> dict[tuple[str, ...], State]:
-    """State of every write these runs have stored, by key."""
-    query = select(*(WRITES.c[name] for name in KEY), WRITES.c.state).where(WRITES.c.run_id.in_(tuple(run_ids)))
-    return {tuple(key): state for *key, state in connection.execute(query)}
-
-
-def _to_row(write: Write, batch: int | None) -> dict[str, Any]:
-    """Row of the table for a write that is stored now."""
-    return {
-        "run_id": write.run_id,
-        "table_name": write.table_name,
-        "record_id": write.record_id,
-        "field": write.field,
-        "old": encode(write.old),
-        "new": encode(write.new),
-        "state": write.state,
-        "action": write.action,
-        "attempts": write.attempts,
-        "error": write.error,
-        "batch": batch,
-    }
-
-
-def _save(connection: Connection, rows: Sequence[dict[str, Any]], known: Collection[tuple[str, ...]]) -> None:
-    """Insert rows, or replace those that exist, whose attempts go on counting."""
-    key = itemgetter(*KEY)
-    execute_many(connection, insert(WRITES), [row for row in rows if not known or key(row) not in known])
-    again = [row for row in rows if known and key(row) in known]
-    execute_many(connection, _REPLACE, [{f"its_{name}": value for name, value in row.items()} for row in again])
+def _explode(
+    batch: StoredBatch, states: Collection[State] | None, among: Collection[str] | None = None
+) -> Iterator[Write]:
+    """Yield the values of a batch that are in some states, of some records if given."""
+    for at, record_id in enumerate(batch.ids):
+        if among is not None and record_id not in among:
+            continue
+        for name, old, new in zip(batch.fields, batch.old, batch.new, strict=True):
+            end = batch.end_of(record_id, name)
+            if not end.replaced and (states is None or end.state in states):
+                yield Write(
+                    batch.run_id,
+                    batch.table_name,
+                    record_id,
+                    name,
+                    old[at],
+                    new[at],
+                    end.state,
+                    batch.action,
+                    batch.attempts,
+                    end.error,
+                    batch.number,
+                )

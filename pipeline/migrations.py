@@ -1,7 +1,7 @@
 """The ledger's tables, as numbered migrations: each is applied once, in order, in one transaction."""
 
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
 from datetime import UTC, datetime
 
 from sqlalchemy import Connection, DateTime, Engine, Integer, String, column, insert, inspect, select, table, text
@@ -17,6 +17,25 @@ class Migration:
     number: int
     name: str
     statements: tuple[str, ...]
+    of_dialect: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
+    """Statements that follow on one database only."""
+
+
+_WRITES = """CREATE VIEW writes AS
+    SELECT b.run_id, b.table_name, {record_id} AS record_id, v.field, {old} AS old, {new} AS new,
+        COALESCE(e.state, b.state) AS state, b.action, b.attempts,
+        CASE WHEN e.batch IS NULL THEN b.error ELSE e.error END AS error, b.number AS batch,
+        COALESCE(e.settled_at, b.settled_at) AS settled_at
+    FROM batches b
+        JOIN batch_ids i ON i.batch = b.number
+        JOIN batch_values v ON v.batch = b.number AND v.part = i.part
+        {rows}
+        LEFT JOIN batch_exceptions e ON e.batch = b.number AND e.record_id = {record_id} AND e.field = v.field
+    WHERE b.replaced = 0 AND COALESCE(e.replaced, 0) = 0
+    UNION ALL
+    SELECT run_id, table_name, record_id, field, old, new, state, action, attempts, error, batch, settled_at
+    FROM single_writes WHERE replaced = 0"""
+"""One row for each value; a null is no JSON text there."""
 
 
 MIGRATIONS = (
@@ -115,6 +134,70 @@ MIGRATIONS = (
             for column in ("card_grade VARCHAR(40)", "graded_by VARCHAR(40)", "vetoes TEXT", "flags TEXT")
         ),
     ),
+    Migration(
+        5,
+        "batches of writes, column by column",
+        (
+            "ALTER TABLE writes RENAME TO single_writes",
+            "ALTER TABLE single_writes ADD COLUMN replaced INTEGER NOT NULL DEFAULT 0",
+            "DROP INDEX writes_of_a_batch",
+            """CREATE TABLE batches (
+                number INTEGER PRIMARY KEY,
+                run_id VARCHAR(200) NOT NULL REFERENCES runs (run_id),
+                table_name VARCHAR(200) NOT NULL,
+                action VARCHAR(40) NOT NULL,
+                fields TEXT NOT NULL,
+                cells INTEGER NOT NULL,
+                state VARCHAR(40) NOT NULL,
+                error TEXT,
+                attempts INTEGER NOT NULL,
+                replaced INTEGER NOT NULL,
+                settled_at TIMESTAMP)""",
+            "CREATE INDEX batches_of_a_run ON batches (run_id)",
+            "CREATE INDEX batches_of_a_table ON batches (table_name, state)",
+            """CREATE TABLE batch_ids (
+                batch INTEGER NOT NULL REFERENCES batches (number),
+                part INTEGER NOT NULL,
+                ids TEXT NOT NULL,
+                PRIMARY KEY (batch, part))""",
+            """CREATE TABLE batch_values (
+                batch INTEGER NOT NULL REFERENCES batches (number),
+                part INTEGER NOT NULL,
+                field VARCHAR(200) NOT NULL,
+                old TEXT NOT NULL,
+                new TEXT NOT NULL,
+                PRIMARY KEY (batch, part, field))""",
+            """CREATE TABLE batch_exceptions (
+                batch INTEGER NOT NULL REFERENCES batches (number),
+                record_id VARCHAR(200) NOT NULL,
+                field VARCHAR(200) NOT NULL,
+                state VARCHAR(40) NOT NULL,
+                error TEXT,
+                replaced INTEGER NOT NULL,
+                settled_at TIMESTAMP,
+                PRIMARY KEY (batch, record_id, field))""",
+        ),
+        {
+            "sqlite": (
+                _WRITES.format(
+                    record_id="r.value",
+                    old="NULLIF(v.old -> r.key, 'null')",
+                    new="NULLIF(v.new -> r.key, 'null')",
+                    rows="JOIN json_each(i.ids) r",
+                ),
+            ),
+            "postgresql": (
+                _WRITES.format(
+                    record_id="r.id",
+                    old="NULLIF(CAST(r.old AS TEXT), 'null')",
+                    new="NULLIF(CAST(r.new AS TEXT), 'null')",
+                    rows="CROSS JOIN ROWS FROM (json_array_elements_text(CAST(i.ids AS json)), "
+                    "json_array_elements(CAST(v.old AS json)), json_array_elements(CAST(v.new AS json))) "
+                    "AS r (id, old, new)",
+                ),
+            ),
+        },
+    ),
 )
 
 
@@ -165,7 +248,7 @@ def _apply(connection: Connection, step: Migration) -> None:
         connection.execute(
             text("CREATE TABLE migrations (number INTEGER PRIMARY KEY, name TEXT, applied_at TIMESTAMP)")
         )
-    for statement in step.statements:
+    for statement in (*step.statements, *step.of_dialect.get(connection.dialect.name, ())):
         connection.execute(text(statement))
     noted_at = datetime.now(UTC).replace(tzinfo=None)
     connection.execute(insert(APPLIED).values(number=step.number, name=step.name, applied_at=noted_at))
