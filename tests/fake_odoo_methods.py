@@ -1,0 +1,139 @@
+"""The methods of models that a fake Odoo answers to, with the arguments and the answers of the real ones."""
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from fake_odoo_models import FakeModel, OdooError, refuse_value
+
+
+@dataclass(frozen=True)
+class Call:
+    """A call of a method by a user."""
+
+    model: FakeModel
+    user: str
+    arguments: Mapping[str, Any]
+
+    @property
+    def ids(self) -> list[int]:
+        return list(self.arguments.get("ids", ()))
+
+    @property
+    def context(self) -> Mapping[str, Any]:
+        return self.arguments.get("context") or {}
+
+    def check(self, operation: str) -> None:
+        """Refuse what the user may not do."""
+        if operation in self.model.forbidden.get(self.user, ()):
+            message = f"You are not allowed to {operation} '{self.model.name}' records.\n\nContact your administrator."
+            raise OdooError(403, "odoo.exceptions.AccessError", message)
+
+    def take(self, name: str) -> Any:
+        """Return an argument that must be there."""
+        if name not in self.arguments:
+            message = f"missing a required argument: '{name}'"
+            raise OdooError(422, "werkzeug.exceptions.UnprocessableEntity", message)
+        return self.arguments[name]
+
+    def read(self, numbers: list[int], fields: list[str] | None, load: str | None = "_classic_read") -> list[Any]:
+        """Return records as Odoo reads them."""
+        names = fields or list(self.model.fields)
+        return [
+            {"id": number, **{name: self._show(number, name, load) for name in names if name != "id"}}
+            for number in numbers
+            if number in self.model.records
+        ]
+
+    def _show(self, number: int, name: str, load: str | None) -> Any:
+        found = self.model.value(number, name)
+        kind = self.model.fields[name]["type"]
+        if kind == "datetime" and found:
+            return found[:19]
+        if kind == "many2one" and found and load:
+            return [found, f"{self.model.fields[name].get('relation', 'record')},{found}"]
+        return found
+
+
+def _search(call: Call) -> list[int]:
+    call.check("read")
+    found = call.model.sort(call.model.find(call.take("domain"), call.context), call.arguments.get("order"))
+    start, limit = call.arguments.get("offset") or 0, call.arguments.get("limit")
+    return found[start : start + limit if limit else None]
+
+
+def _search_read(call: Call) -> list[Any]:
+    call = Call(call.model, call.user, {"domain": [], **call.arguments})
+    return call.read(_search(call), call.arguments.get("fields"), call.arguments.get("load", "_classic_read"))
+
+
+def _search_count(call: Call) -> int:
+    call.check("read")
+    return len(call.model.find(call.take("domain"), call.context))
+
+
+def _read(call: Call) -> list[Any]:
+    call.check("read")
+    return call.read(call.ids, call.arguments.get("fields"), call.arguments.get("load", "_classic_read"))
+
+
+def _fields_get(call: Call) -> dict[str, Any]:
+    names = call.arguments.get("allfields") or list(call.model.fields)
+    wanted = call.arguments.get("attributes")
+    usual = {"store": True, "readonly": False, "required": False, "company_dependent": False, "depends": []}
+    described = {
+        name: {**usual, **call.model.fields[name], "name": name} for name in names if name in call.model.fields
+    }
+    return {
+        name: {key: value for key, value in entry.items() if not wanted or key in wanted}
+        for name, entry in described.items()
+    }
+
+
+def _save_multi(call: Call) -> list[Any]:
+    call.check("write")
+    values = call.take("vals_list")
+    if len(values) != len(call.ids):
+        raise refuse_value("Each record must have a corresponding vals entry.")
+    for number, entry in zip(call.ids, values, strict=True):
+        call.model.change([number], entry, call.user)
+    return call.read(call.ids, list(call.take("specification")) or ["id"], None)
+
+
+def _write(call: Call) -> bool:
+    call.check("write")
+    call.model.change(call.ids, call.take("vals"), call.user)
+    return True
+
+
+def _create(call: Call) -> list[int]:
+    call.check("create")
+    return [call.model.add(values, call.user) for values in call.take("vals_list")]
+
+
+def _unlink(call: Call) -> bool:
+    call.check("unlink")
+    call.model.change(call.ids, {})
+    for number in call.ids:
+        del call.model.records[number]
+    return True
+
+
+def _has_access(call: Call) -> bool:
+    return call.take("operation") not in call.model.forbidden.get(call.user, ())
+
+
+METHODS: Mapping[str, Callable[[Call], Any]] = {
+    "search": _search,
+    "search_read": _search_read,
+    "search_count": _search_count,
+    "read": _read,
+    "fields_get": _fields_get,
+    "web_save_multi": _save_multi,
+    "write": _write,
+    "create": _create,
+    "unlink": _unlink,
+    "has_access": _has_access,
+}
+
+WRITES = frozenset({"web_save_multi", "write", "create", "unlink"})
