@@ -153,7 +153,7 @@ def build_values(
     Returns
     -------
     dict of str to dict of str to Value
-        Entity to CRM field to value; a score that is null stays null.
+        Entity to CRM field to value; a score that is null stays null, where the field knows null.
 
     Raises
     ------
@@ -180,7 +180,7 @@ def _field_values(rows: pd.DataFrame, value: str, field: TargetField, decimals: 
         raise DataError(f"The score frame has no column '{source}', which field '{field.name}' needs. Score again.")
     convert = _converter(value, field, decimals)
     cells = zip(rows[source].tolist(), rows[source].notna().tolist(), strict=True)
-    return [convert(cell) if there else None for cell, there in cells]
+    return [convert(cell) if there else field.empty for cell, there in cells]
 
 
 def _converter(value: str, field: TargetField, decimals: int) -> Callable[[Any], Value]:
@@ -215,7 +215,9 @@ def _round_number(cell: Any, value: str, field: TargetField, digits: int) -> Val
 def _format_time(cell: Any, field: TargetField) -> str:
     """Time as plain text, UTC."""
     text = pd.Timestamp(cell).to_pydatetime().isoformat(sep=" ")
-    return text[:10] if field.kind == "date" else text
+    if field.kind == "date":
+        return text[:10]
+    return text[:19] if field.decimals == 0 else text
 
 
 def _join_reasons(cell: Any, language: str) -> str:

@@ -58,9 +58,11 @@ class TargetField:
     kind : str
         What it holds; "unknown" takes anything, "other" takes nothing that we have.
     decimals : int or None
-        Digits after the point it keeps, None for as many as there are.
+        Digits after the point it keeps (of the seconds, in a time), None for as many as there are.
     length : int or None
         Characters it keeps, None for as many as there are.
+    empty : Value
+        What it has where a value is null: 0.0 in a number of Odoo, which knows no null.
 
     """
 
@@ -68,6 +70,7 @@ class TargetField:
     kind: FieldKind
     decimals: int | None = None
     length: int | None = None
+    empty: Value = None
 
 
 @dataclass(frozen=True, slots=True)
