@@ -24,8 +24,10 @@ from sqlalchemy import (
 
 from features.errors import DataError
 from pipeline.database import answering, describe_place, make_engine, read_url, writing
+from pipeline.ledger_follow_ups import FollowUpLedger
 from pipeline.ledger_forgotten import ForgottenLedger
 from pipeline.ledger_grades import GradeLedger
+from pipeline.ledger_history import HistoryLedger
 from pipeline.ledger_overrides import OverrideLedger
 from pipeline.ledger_review import ReviewLedger
 from pipeline.ledger_writes import WriteLedger, now
@@ -77,7 +79,8 @@ class Ledger:
     """The ledger of one deployment; `writes` holds what was written to the CRM, `forgotten` removes entities.
 
     `grades` has those of earlier runs, `overrides` those that people gave by hand, `past` the scores of
-    many runs at once.
+    many runs at once. `follow_ups` holds the tasks that flags gave to people, `history` which runs' scores
+    are in the CRM's history.
 
     One job at a time writes to it (see `pipeline.lock`); reading needs no lock. Every method is one
     transaction, synced to disk before it returns.
@@ -90,6 +93,8 @@ class Ledger:
         self.grades = GradeLedger(engine)
         self.overrides = OverrideLedger(engine)
         self.past = ReviewLedger(engine)
+        self.follow_ups = FollowUpLedger(engine)
+        self.history = HistoryLedger(engine)
 
     def __enter__(self) -> "Ledger":
         return self

@@ -198,6 +198,31 @@ MIGRATIONS = (
             ),
         },
     ),
+    Migration(
+        6,
+        "follow-up tasks, and whose scores are in the history of the CRM",
+        (
+            """CREATE TABLE follow_ups (
+                run_id VARCHAR(200) NOT NULL REFERENCES runs (run_id),
+                target VARCHAR(200) NOT NULL,
+                entity_id VARCHAR(200) NOT NULL,
+                flag VARCHAR(200) NOT NULL,
+                task_id VARCHAR(200),
+                state VARCHAR(40) NOT NULL,
+                error TEXT,
+                as_of TIMESTAMP NOT NULL,
+                seen_at TIMESTAMP NOT NULL,
+                made_at TIMESTAMP NOT NULL,
+                settled_at TIMESTAMP,
+                PRIMARY KEY (run_id, target, entity_id, flag))""",
+            """CREATE TABLE histories (
+                run_id VARCHAR(200) PRIMARY KEY REFERENCES runs (run_id),
+                state VARCHAR(40) NOT NULL,
+                row_count INTEGER NOT NULL,
+                begun_at TIMESTAMP NOT NULL,
+                settled_at TIMESTAMP)""",
+        ),
+    ),
 )
 
 
