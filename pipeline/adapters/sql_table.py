@@ -1,6 +1,6 @@
 """One table of a CRM database, within a transaction: read records, write a batch, read it back."""
 
-from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any
 
 from sqlalchemy import (
@@ -20,16 +20,18 @@ from sqlalchemy import (
 )
 from sqlalchemy.types import TypeEngine
 
-from pipeline.adapters.sql_batch import can_update_at_once, update_at_once
+from pipeline.adapters.sql_batch import can_take_columns, read_at_once, update_at_once
 from pipeline.adapters.sql_types import make_bindable, to_key, to_plain, to_record_id, to_stored
-from pipeline.adapters.target import FieldWrite, Status, Value, WriteResult
+from pipeline.adapters.target import FieldValues, RecordResult, Status, Value, WriteBatch
 from pipeline.database import execute_many
 from pipeline.errors import ConfigError
 
 READ_ROWS = 1000
 """Records per SELECT."""
 
-Records = dict[str, dict[str, Value]]
+Row = tuple[Value, ...]
+Records = dict[str, Row]
+"""Record to its values, in the order of the fields."""
 
 
 class SqlTable:
@@ -43,19 +45,23 @@ class SqlTable:
         Name and schema of the table.
     types : mapping of str to type
         Declared type of every column.
-    is_sqlite : bool
-        Whether values are stored without types.
+    connection : Connection
+        A connection to the database, in a transaction.
 
     """
 
-    def __init__(self, key: str, place: TableClause, types: Mapping[str, TypeEngine[Any]], is_sqlite: bool) -> None:
+    def __init__(
+        self, key: str, place: TableClause, types: Mapping[str, TypeEngine[Any]], connection: Connection
+    ) -> None:
+        is_sqlite = connection.dialect.name == "sqlite"
+        self._connection = connection
         self._name = place.fullname
         self._to_plain: Callable[[Any], Value] | None = None if is_sqlite else to_plain
         columns = [column(name, make_bindable(declared, is_sqlite)) for name, declared in types.items()]
         self._table = table(place.name, *columns, schema=place.schema)
         self._key = self._table.c[key]
 
-    def read(self, connection: Connection, ids: Iterable[str], fields: Sequence[str], lock: bool = False) -> Records:
+    def read(self, ids: Sequence[str], fields: Sequence[str], lock: bool = False) -> FieldValues:
         """Read fields of records, and lock them for the transaction where the database locks records.
 
         Raises
@@ -64,102 +70,145 @@ class SqlTable:
             If two records have the same key.
 
         """
-        keys = [key for key in (to_key(one, self._key.type) for one in dict.fromkeys(ids)) if key is not None]
-        columns = [self._table.c[name] for name in fields]
-        wanted = self._key.in_(bindparam("leadsieve_keys", expanding=True))
-        query = select(self._key, *columns).where(wanted)
-        if lock:
-            query = query.with_for_update(key_share=True)  # others may go on referring to these records
-        found: Records = {}
-        for start in range(0, len(keys), READ_ROWS):
-            for key, *values in connection.execute(query, {"leadsieve_keys": keys[start : start + READ_ROWS]}):
-                record_id = to_record_id(key)
-                if record_id in found:
-                    raise ConfigError(
-                        f"write_back: column '{self._key.name}' of table '{self._name}' is not a key: '{record_id}' is "
-                        "there more than once. Name a column whose values are unique."
-                    )
-                plain = map(self._to_plain, values) if self._to_plain else values
-                found[record_id] = dict(zip(fields, plain, strict=True))
+        ids = list(dict.fromkeys(ids))
+        cells = [self._table.c[name] for name in fields]
+        if self._takes_columns(fields):
+            found = read_at_once(self._connection, self._table, self._key, ids, cells, lock)
+        else:
+            found = self._read_rows(ids, fields, lock)
+        if len(set(found.ids)) < len(found.ids):
+            seen: set[str] = set()
+            twice = next(one for one in found.ids if one in seen or seen.add(one))  # type: ignore[func-returns-value]
+            raise ConfigError(
+                f"write_back: column '{self._key.name}' of table '{self._name}' is not a key: '{twice}' is "
+                "there more than once. Name a column whose values are unique."
+            )
         return found
 
-    def write(self, connection: Connection, writes: Sequence[FieldWrite]) -> list[WriteResult]:
-        """Write a batch within the transaction of a connection, and read it back.
+    def write_at_once(self, batch: WriteBatch) -> bool:
+        """Update a batch in one statement, and say whether every record was then read back with its values.
 
-        A value that the database changed while storing it is put back and rejected.
+        If not, the transaction must be rolled back: it does not tell which record was changed by whom.
         """
-        fields = list(dict.fromkeys(write.field for write in writes))
-        ids = list(dict.fromkeys(write.record_id for write in writes))
-        before = self.read(connection, ids, fields, lock=True)
-        self._insert(connection, [w for w in writes if w.action == "insert" and w.record_id not in before])
-        self._delete(connection, [w for w in writes if w.action == "delete" and w.record_id in before])
-        changes = [
-            w
-            for w in writes
-            if w.action != "delete" and w.record_id in before and before[w.record_id][w.field] == w.expected_old
+        if batch.action != "update" or not self._takes_columns(batch.fields):
+            return False
+        cells = [self._table.c[name] for name in batch.fields]
+        if any(to_record_id(to_key(one, self._key.type)) != one for one in batch.ids):  # such as 007 for the key 7
+            return False
+        update_at_once(self._connection, self._table, self._key, batch.ids, cells, batch.expected, batch.values)
+        after = self.read(batch.ids, batch.fields)
+        if after.ids == batch.ids:
+            return list(after.columns.values()) == batch.values
+        return to_records(after) == dict(zip(batch.ids, zip(*batch.values, strict=True), strict=True))
+
+    def write(self, batch: WriteBatch) -> list[RecordResult]:
+        """Write a batch within the transaction, and read it back; its records are locked first.
+
+        A record that the database changed while storing it is put back and rejected.
+        """
+        before = to_records(self.read(batch.ids, batch.fields, lock=True))
+        wanted, expected = (_to_rows(batch, columns) for columns in (batch.values, batch.expected))
+        same = [one for one in batch.ids if one in before and before[one] == expected[one]]
+        changed: set[str] = set()
+        if batch.action == "insert":
+            changed.update(one for one in batch.ids if one not in before)
+            self._insert(batch.fields, {one: wanted[one] for one in batch.ids if one in changed})
+        elif batch.action == "delete":
+            self._delete(batch.fields, {one: expected[one] for one in same})
+        else:
+            changed.update(one for one in same if before[one] != wanted[one])
+            self._update(batch.fields, [one for one in same if one in changed], expected, wanted)
+        after = to_records(self.read(batch.ids, batch.fields))
+        results = [
+            _judge(batch.action == "delete", one, one in changed, expected[one], wanted[one], after.get(one))
+            for one in batch.ids
         ]
-        self._update(connection, changes)
-        after = self.read(connection, ids, fields)
-        results = [_judge(write, before.get(write.record_id), after.get(write.record_id)) for write in writes]
-        altered = [w for w, result in zip(writes, results, strict=True) if result.status == "rejected"]
-        self._put_back(connection, altered)
+        altered = [result.record_id for result in results if result.status == "rejected"]
+        self._update_rows(batch.fields, altered, after, expected)
         return results
 
-    def _update(self, connection: Connection, writes: Sequence[FieldWrite]) -> None:
-        """Update the fields of each record, all of which still have their expected values."""
-        for fields, records in _group_records(writes).items():
-            cells = [self._table.c[field] for field in fields]
-            news = {cell: bindparam(f"leadsieve_new_{i}", type_=cell.type) for i, cell in enumerate(cells)}
-            rows = [
-                {
-                    **self._expected(record),
-                    **{f"leadsieve_new_{i}": to_stored(w.new, cells[i].type) for i, w in enumerate(record)},
-                }
-                for record in records
-            ]
-            if connection.dialect.name == "postgresql" and can_update_at_once(self._key, cells):
-                connection.execute(update_at_once(self._table, self._key, cells, rows))
-            else:
-                execute_many(connection, update(self._table).where(*self._is_as_expected(fields)).values(news), rows)
+    def _takes_columns(self, fields: Sequence[str]) -> bool:
+        return can_take_columns(self._connection, [self._key, *(self._table.c[name] for name in fields)])
 
-    def _put_back(self, connection: Connection, writes: Sequence[FieldWrite]) -> None:
-        """Give fields the values they had before this transaction."""
-        for write in writes:
-            cell = self._table.c[write.field]
-            key = to_key(write.record_id, self._key.type)
-            old = to_stored(write.expected_old, cell.type)
-            connection.execute(update(self._table).where(self._key == key).values({cell: old}))
+    def _read_rows(self, ids: Sequence[str], fields: Sequence[str], lock: bool) -> FieldValues:
+        """Read records row by row."""
+        keys = [key for key in (to_key(one, self._key.type) for one in ids) if key is not None]
+        query = select(self._key, *(self._table.c[name] for name in fields))
+        query = query.where(self._key.in_(bindparam("leadsieve_keys", expanding=True)))
+        if lock:
+            query = query.with_for_update(key_share=True)  # others may go on referring to these records
+        rows: list[Any] = []
+        for start in range(0, len(keys), READ_ROWS):
+            rows += self._connection.execute(query, {"leadsieve_keys": keys[start : start + READ_ROWS]})
+        found, *columns = zip(*rows, strict=True) if rows else [()] * (len(fields) + 1)
+        plain = [list(map(self._to_plain, values)) if self._to_plain else list(values) for values in columns]
+        return FieldValues([to_record_id(key) for key in found], dict(zip(fields, plain, strict=True)))
 
-    def _insert(self, connection: Connection, writes: Sequence[FieldWrite]) -> None:
+    def _update(
+        self, fields: Sequence[str], ids: Sequence[str], expected: Mapping[str, Row], wanted: Mapping[str, Row]
+    ) -> None:
+        """Update records, all of whose fields still have their expected values."""
+        if not ids or not self._takes_columns(fields):
+            self._update_rows(fields, ids, expected, wanted)
+            return
+        olds, news = (list(zip(*(rows[one] for one in ids), strict=True)) for rows in (expected, wanted))
+        cells = [self._table.c[name] for name in fields]
+        update_at_once(self._connection, self._table, self._key, ids, cells, olds, news)
+
+    def _update_rows(
+        self, fields: Sequence[str], ids: Iterable[str], expected: Mapping[str, Row], wanted: Mapping[str, Row]
+    ) -> None:
+        """Update records row by row."""
+        cells = [self._table.c[name] for name in fields]
+        news = {cell: bindparam(f"leadsieve_new_{i}", type_=cell.type) for i, cell in enumerate(cells)}
+        rows = [
+            {**self._as_found(one, fields, expected[one]), **self._bind("leadsieve_new", fields, wanted[one])}
+            for one in ids
+        ]
+        statement = update(self._table).where(*self._is_as_expected(fields)).values(news)
+        execute_many(self._connection, statement, rows)
+
+    def _insert(self, fields: Sequence[str], wanted: Mapping[str, Row]) -> None:
         """Add records with all of their fields."""
-        for fields, records in _group_records(writes).items():
-            cells = [self._key, *(self._table.c[field] for field in fields)]
-            binds = {cell: bindparam(f"leadsieve_{i}", type_=cell.type) for i, cell in enumerate(cells)}
-            rows = []
-            for record in records:
-                values = [to_stored(w.new, self._table.c[w.field].type) for w in record]
-                row = [to_key(record[0].record_id, self._key.type), *values]
-                rows.append({f"leadsieve_{i}": value for i, value in enumerate(row)})
-            execute_many(connection, insert(self._table).values(binds), rows)
+        cells = [self._table.c[name] for name in fields]
+        binds = {cell: bindparam(f"leadsieve_new_{i}", type_=cell.type) for i, cell in enumerate(cells)}
+        key = bindparam("leadsieve_key", type_=self._key.type)
+        rows = [
+            {"leadsieve_key": to_key(one, self._key.type), **self._bind("leadsieve_new", fields, row)}
+            for one, row in wanted.items()
+        ]
+        execute_many(self._connection, insert(self._table).values({self._key: key, **binds}), rows)
 
-    def _delete(self, connection: Connection, writes: Sequence[FieldWrite]) -> None:
+    def _delete(self, fields: Sequence[str], expected: Mapping[str, Row]) -> None:
         """Remove records all of whose fields still have their expected values."""
-        for fields, records in _group_records(writes).items():
-            rows = [self._expected(record) for record in records]
-            execute_many(connection, delete(self._table).where(*self._is_as_expected(fields)), rows)
+        rows = [self._as_found(one, fields, row) for one, row in expected.items()]
+        execute_many(self._connection, delete(self._table).where(*self._is_as_expected(fields)), rows)
 
     def _is_as_expected(self, fields: Sequence[str]) -> list[ColumnElement[bool]]:
         """Conditions that find the record of one row of parameters if its fields have their expected values."""
-        cells = [self._table.c[field] for field in fields]
+        cells = [self._table.c[name] for name in fields]
         olds = [bindparam(f"leadsieve_old_{i}", type_=cell.type) for i, cell in enumerate(cells)]
         same = [cell.is_not_distinct_from(_as_stored(old)) for cell, old in zip(cells, olds, strict=True)]
         return [self._key == bindparam("leadsieve_key", type_=self._key.type), *same]
 
-    def _expected(self, record: Sequence[FieldWrite]) -> dict[str, Any]:
+    def _as_found(self, record_id: str, fields: Sequence[str], expected: Row) -> dict[str, Any]:
         """Parameters of `_is_as_expected` for one record."""
-        types = [self._table.c[write.field].type for write in record]
-        olds = {f"leadsieve_old_{i}": to_stored(w.expected_old, types[i]) for i, w in enumerate(record)}
-        return {"leadsieve_key": to_key(record[0].record_id, self._key.type), **olds}
+        return {"leadsieve_key": to_key(record_id, self._key.type), **self._bind("leadsieve_old", fields, expected)}
+
+    def _bind(self, prefix: str, fields: Sequence[str], row: Row) -> dict[str, Any]:
+        """Parameters for the values of one record."""
+        pairs = enumerate(zip(fields, row, strict=True))
+        return {f"{prefix}_{i}": to_stored(value, self._table.c[name].type) for i, (name, value) in pairs}
+
+
+def to_records(found: FieldValues) -> Records:
+    """Values by record."""
+    return dict(zip(found.ids, zip(*found.columns.values(), strict=True), strict=True))
+
+
+def _to_rows(batch: WriteBatch, columns: Sequence[Sequence[Value]]) -> Records:
+    """Rows of a batch, by record."""
+    return dict(zip(batch.ids, zip(*columns, strict=True), strict=True))
 
 
 def _as_stored(old: BindParameter[Any]) -> ColumnElement[Any]:
@@ -167,40 +216,26 @@ def _as_stored(old: BindParameter[Any]) -> ColumnElement[Any]:
     return cast(old, old.type) if isinstance(old.type, REAL) else old
 
 
-def _judge(write: FieldWrite, before: Mapping[str, Value] | None, after: Mapping[str, Value] | None) -> WriteResult:
-    """Tell what became of a write from its record before and after."""
-    status, message = _compare(write, before, after)
-    return WriteResult(write.record_id, write.field, status, message)
+def _judge(
+    is_delete: bool, record_id: str, was_changed: bool, expected: Row, wanted: Row, found: Row | None
+) -> RecordResult:
+    """Tell what became of a record from what it has now."""
+    status, message = _compare(is_delete, was_changed, expected, wanted, found)
+    return RecordResult(record_id, status, message)
 
 
 def _compare(
-    write: FieldWrite, before: Mapping[str, Value] | None, after: Mapping[str, Value] | None
+    is_delete: bool, was_changed: bool, expected: Row, wanted: Row, found: Row | None
 ) -> tuple[Status, str | None]:
-    """Status and message of a write."""
-    if write.action == "delete":
-        return ("done", None) if after is None else ("conflict", "the record was changed, so it was not removed")
-    if after is None:
+    """Status and message of a record."""
+    if is_delete:
+        return ("done", None) if found is None else ("conflict", "the record was changed, so it was not removed")
+    if found is None:
         return "missing", "the record does not exist"
-    found = after[write.field]
-    if found == write.new:
+    if found == wanted:
         return "done", None
-    had = None if before is None else before[write.field]
-    if had == write.expected_old:
-        return "rejected", f"the database stores {found!r} in place of {write.new!r}"
-    return "conflict", f"expected {write.expected_old!r}, found {found!r}"
-
-
-def _group(writes: Iterable[FieldWrite], by: Callable[[FieldWrite], str]) -> dict[str, list[FieldWrite]]:
-    """Writes by something, in the order in which they come."""
-    groups: dict[str, list[FieldWrite]] = {}
-    for write in writes:
-        groups.setdefault(by(write), []).append(write)
-    return groups
-
-
-def _group_records(writes: Collection[FieldWrite]) -> dict[tuple[str, ...], list[list[FieldWrite]]]:
-    """Writes of each record together, by the fields that are written."""
-    groups: dict[tuple[str, ...], list[list[FieldWrite]]] = {}
-    for record in _group(writes, lambda write: write.record_id).values():
-        groups.setdefault(tuple(write.field for write in record), []).append(record)
-    return groups
+    if was_changed:
+        altered = next(values for values in zip(found, wanted, strict=True) if values[0] != values[1])
+        return "rejected", f"the database stores {altered[0]!r} in place of {altered[1]!r}"
+    other = next((values for values in zip(expected, found, strict=True) if values[0] != values[1]), (None, found))
+    return "conflict", f"expected {other[0]!r}, found {other[1]!r}"

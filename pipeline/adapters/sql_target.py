@@ -6,13 +6,25 @@ from dataclasses import dataclass
 from functools import partial
 from typing import Any, TypeVar
 
-from sqlalchemy import Column, Engine, Inspector, MetaData, Table, inspect, table
+from sqlalchemy import Column, Connection, Engine, Inspector, MetaData, Table, inspect, table
 from sqlalchemy.exc import DBAPIError
 from sqlalchemy.types import TypeEngine
 
-from pipeline.adapters.sql_table import Records, SqlTable
+from pipeline.adapters.sql_old import Records
+from pipeline.adapters.sql_old import SqlTable as OldTable
+from pipeline.adapters.sql_table import SqlTable
 from pipeline.adapters.sql_types import base_type, describe_type, make_type
-from pipeline.adapters.target import Capabilities, FieldKind, FieldWrite, TargetField, TargetTable, WriteResult
+from pipeline.adapters.target import (
+    Capabilities,
+    FieldKind,
+    FieldValues,
+    FieldWrite,
+    RecordResult,
+    TargetField,
+    TargetTable,
+    WriteBatch,
+    WriteResult,
+)
 from pipeline.database import (
     answering,
     check_file,
@@ -24,7 +36,7 @@ from pipeline.database import (
     may_pass,
     writing,
 )
-from pipeline.errors import ConfigError
+from pipeline.errors import ConfigError, PassingCrmError
 from pipeline.field_values import nearest
 
 Result = TypeVar("Result")
@@ -73,6 +85,12 @@ class SqlTarget:
         self._wait = wait
         self._tables: dict[TargetTable, dict[str, TypeEngine[Any]]] = {}
         self._places: dict[TargetTable, _Place] = {}
+        self._requests = 0
+
+    @property
+    def requests(self) -> int:
+        """Transactions that were begun since this adapter was opened."""
+        return self._requests
 
     def close(self) -> None:
         """Close all connections."""
@@ -99,6 +117,14 @@ class SqlTarget:
         """Write one batch in one transaction; see `TargetAdapter.write`."""
         return self._try(f"writing '{target.name}'", partial(self._write, target, writes))
 
+    def read_fields(self, table: TargetTable, ids: Sequence[str], fields: Sequence[str]) -> FieldValues:
+        """Read fields of records; see `TargetAdapter.read_fields`."""
+        return self._ask(f"reading '{table.name}'", partial(self._read_fields, table, ids, fields))
+
+    def write_batch(self, batch: WriteBatch) -> list[RecordResult]:
+        """Write one batch in one transaction; see `TargetAdapter.write_batch`."""
+        return self._ask(f"writing '{batch.table.name}'", partial(self._write_batch, batch))
+
     def install(self) -> list[str]:
         """Make the tables of our own that do not exist; returns their names."""
         made = []
@@ -124,6 +150,25 @@ class SqlTarget:
                 self._wait(seconds)
             return action()
 
+    def _ask(self, doing: str, action: Callable[[], Result]) -> Result:
+        """Do something once; tell errors that may pass from those that do not, and from rights that are lacking."""
+        if not self._own:
+            check_file(self._engine.url)
+        self._requests += 1
+        with answering(self._engine, doing):
+            try:
+                return action()
+            except DBAPIError as error:
+                if lacks_right(error):
+                    raise self._explain_right(doing, error) from None
+                if not (may_pass(error) or error.connection_invalidated):
+                    raise
+                place, said = describe_place(self._engine.url), describe_error(error, self._engine.url)
+                raise PassingCrmError(
+                    f"{place} failed while {doing}: {said}. Nothing is lost; run the same command again once the "
+                    "database answers."
+                ) from None
+
     def _explain_right(self, doing: str, error: DBAPIError) -> ConfigError:
         """Say what the account of the write-back lacks."""
         place, said = describe_place(self._engine.url), describe_error(error, self._engine.url)
@@ -131,6 +176,45 @@ class SqlTarget:
             f"write_back: {place} refused {doing}: {said}. Grant its account SELECT on the key and the fields, and "
             "UPDATE on the fields."
         )
+
+    def _read_fields(self, table: TargetTable, ids: Sequence[str], fields: Sequence[str]) -> FieldValues:
+        """Records in one transaction; a table of our own that is not there yet has none."""
+        if not self._exists(table):
+            return FieldValues([], {name: [] for name in fields})
+        with self._engine.begin() as connection:
+            return self._table_on(connection, table).read(ids, fields)
+
+    def _write_batch(self, batch: WriteBatch) -> list[RecordResult]:
+        """Write one batch; what the database refuses is rejected as a whole."""
+        if not batch.ids:
+            return []
+        if not self._exists(batch.table):
+            self._create(batch.table)
+        try:
+            if self._write_at_once(batch):
+                return [RecordResult(one, "done") for one in batch.ids]
+            with writing(self._engine).begin() as connection:
+                return self._table_on(connection, batch.table).write(batch)
+        except DBAPIError as error:
+            if not is_refusal(error):
+                raise
+            message = describe_error(error, self._engine.url)
+            return [RecordResult(one, "rejected", message) for one in batch.ids]
+
+    def _write_at_once(self, batch: WriteBatch) -> bool:
+        """Whether a batch could be written whole in one statement; nothing is written otherwise."""
+        if batch.action != "update" or self._engine.dialect.name != "postgresql":
+            return False
+        with writing(self._engine).connect() as connection, connection.begin() as transaction:
+            is_done = self._table_on(connection, batch.table).write_at_once(batch)
+            if not is_done:
+                transaction.rollback()
+        return is_done
+
+    def _table_on(self, connection: Connection, target: TargetTable) -> SqlTable:
+        """Return a table as the catalogue has it, on a connection."""
+        types, place = self._read_types(target), self._places[target]
+        return SqlTable(target.key, table(place.name, schema=place.schema), types, connection)
 
     def _read(self, target: TargetTable, ids: Sequence[str], fields: Sequence[str]) -> Records:
         """Records in one transaction; a table of our own that is not there yet has none."""
@@ -152,11 +236,11 @@ class SqlTarget:
             message = describe_error(error, self._engine.url)
             return [WriteResult(write.record_id, write.field, "rejected", message) for write in writes]
 
-    def _open(self, target: TargetTable) -> SqlTable:
+    def _open(self, target: TargetTable) -> OldTable:
         """Return a table as the catalogue has it."""
         types, place = self._read_types(target), self._places[target]
         is_sqlite = self._engine.dialect.name == "sqlite"
-        return SqlTable(target.key, table(place.name, schema=place.schema), types, is_sqlite)
+        return OldTable(target.key, table(place.name, schema=place.schema), types, is_sqlite)
 
     def _read_types(self, target: TargetTable) -> dict[str, TypeEngine[Any]]:
         """Column types of a table, read from the catalogue once."""
