@@ -43,6 +43,7 @@ def make_app() -> typer.Typer:
     """All commands, ready to be called."""
     from pipeline.commands import (
         check,
+        crm,
         customer,
         demo,
         evaluate,
@@ -90,6 +91,7 @@ def make_app() -> typer.Typer:
     app.command()(score.score)
     app.add_typer(scorecard.app, name="scorecard")
     app.add_typer(writeback.app, name="writeback")
+    app.add_typer(crm.app, name="crm")
     app.command()(run.run)
     app.command()(explain.explain)
     app.command()(customer.customer)

@@ -90,7 +90,7 @@ def open_crm(config: Config) -> Iterator[Crm]:
 @contextmanager
 def _open_sql(section: WriteBack) -> Iterator[Crm]:
     """Open a database."""
-    engine = make_engine(_find_place(section))
+    engine = make_engine(find_place(section))
     with closing(make_sql_target(section, engine)) as target:
         history: HistoryAdapter | None = None
         follow_ups: FollowUpAdapter | None = None
@@ -116,7 +116,8 @@ def _open_odoo(section: WriteBack) -> Iterator[Crm]:
     url = read_environment(str(section.url_env), "the address of the Odoo that scores go to")
     key = read_environment(str(section.key_env), "the API key of Odoo's user for the write-back")
     with closing(OdooClient(url, str(section.database), key)) as client:
-        history = OdooHistory(client) if section.history else None
+        tables = {name: TargetTable(table.target, table.key) for name, table in section.tables.items()}
+        history = OdooHistory(client, tables) if section.history else None
         follow_ups = OdooFollowUps(client) if section.follow_ups else None
         yield make_crm(OdooTarget(client), history, follow_ups, section.max_requests, lambda: client.requests)
 
@@ -131,7 +132,7 @@ def make_sql_target(section: WriteBack, engine: Engine) -> SqlTarget:
     return SqlTarget(engine, own)
 
 
-def _find_place(section: WriteBack) -> Path | str:
+def find_place(section: WriteBack) -> Path | str:
     """Return the URL of the environment, or else the SQLite file."""
     if section.sqlite is None or (section.url_env is not None and section.url_env in os.environ):
         return read_environment(str(section.url_env), "the SQLAlchemy URL of the CRM database that scores go to")

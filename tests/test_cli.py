@@ -47,11 +47,11 @@ def test_the_commands_are_those_of_the_nightly_job_and_of_its_preparation():
         "history", "score", "run", "explain", "customer", "override", "report", "review", "forget",
         "features list", "features describe", "features show",
         "scorecard check", "scorecard score", "scorecard explain", "scorecard propose",
-        "writeback plan", "writeback apply", "writeback undo", "writeback status",
+        "writeback plan", "writeback apply", "writeback undo", "writeback status", "crm install",
     }  # fmt: skip
 
 
-@pytest.mark.parametrize("path", [*COMMANDS, (), ("features",), ("scorecard",), ("writeback",)], ids=" ".join)
+@pytest.mark.parametrize("path", [*COMMANDS, (), ("features",), ("scorecard",), ("writeback",), ("crm",)], ids=" ".join)
 def test_every_command_has_help(path: tuple[str, ...]):
     answer = run_cli(*path, "--help")
     assert (answer.code, answer.err) == (0, "")

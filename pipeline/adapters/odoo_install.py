@@ -1,0 +1,281 @@
+"""Making in Odoo, once and as an administrator, what the nightly job needs and what people see.
+
+What is there is found by its external id (`leadsieve.*`), or else by its name, so that it does not matter how
+often this runs or where it was stopped.
+"""
+
+import re
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, replace
+from typing import Any, Literal
+from xml.etree import ElementTree as ET
+
+from pipeline.adapters.odoo_client import OdooClient, OdooRefusal
+from pipeline.adapters.odoo_own import MODULE, QUIET, find_ids, read_where
+from pipeline.adapters.odoo_piece import Piece
+from pipeline.adapters.odoo_pieces import GROUP, HISTORY_LABELS, list_pieces
+from pipeline.adapters.target import FieldKind
+from pipeline.config import Config
+from pipeline.errors import ConfigError
+from pipeline.field_values import nearest
+
+State = Literal["there", "missing", "differs", "made", "changed"]
+
+CHINESE = "zh_CN"
+
+OPTIONAL_MODELS = ("crm.lead", "res.partner", "sale.order", "account.move", "account.move.line")
+"""Models that rights are given to where an app has brought them."""
+
+_REFERENCE = re.compile(r"@\{([^}]+)\}")
+_HOLDS: Mapping[FieldKind, frozenset[str]] = {
+    "number": frozenset({"float", "monetary", "integer", "char", "text"}),
+    "integer": frozenset({"float", "monetary", "integer", "char", "text"}),
+    "text": frozenset({"char", "text"}),
+    "time": frozenset({"datetime", "date", "char", "text"}),
+}
+
+
+@dataclass(frozen=True)
+class Found:
+    """One piece, its id if it is there, and what is or became of it."""
+
+    piece: Piece
+    state: State
+    record: int | None = None
+
+
+class OdooInstaller:
+    """What a deployment needs in Odoo: looking for it, and making it.
+
+    Parameters
+    ----------
+    client : OdooClient
+        Odoo, as an administrator.
+    config : Config
+        The deployment.
+
+    """
+
+    def __init__(self, client: OdooClient, config: Config) -> None:
+        self._client = client
+        self._config = config
+        self._ids: dict[str, int | None] = {}
+        self._chinese = bool(self._find("res.lang", [("code", "=", CHINESE), ("active", "=", True)]))
+
+    def look(self) -> list[Found]:
+        """Tell what is there and what is not; nothing is written.
+
+        Raises
+        ------
+        ConfigError
+            If the user is no administrator, or a field of that name is there and cannot hold its value.
+
+        """
+        if not self._client.call("ir.model.fields", "has_access", ids=[], operation="create", context=QUIET):
+            raise ConfigError(
+                f"{self._client.place}: the user of this key may not make fields. Use the key of an administrator "
+                "(group 'Settings'); it is needed this once and kept nowhere."
+            )
+        return [self._look(piece) for piece in self._list_pieces()]
+
+    def install(self, advance: Callable[[Found], None] = lambda found: None) -> list[Found]:
+        """Make what is missing and put right what differs; returns what became of each piece."""
+        results = []
+        for found in self.look():
+            done = self._put_right(found)
+            self._ids[done.piece.name] = done.record
+            results.append(done)
+            advance(done)
+        self._forbid_doubles()
+        return results
+
+    def is_member(self, login: str) -> bool:
+        """Whether a user is in the group of the nightly job."""
+        user = self._find_user(login)
+        group = self._ids.get(GROUP) or self._resolve_name(GROUP)
+        return bool(group and self._find("res.users", [("id", "=", user), ("group_ids", "in", [group])]))
+
+    def add_member(self, login: str) -> None:
+        """Put a user into the group of the nightly job."""
+        user, group = self._find_user(login), self._resolve_name(GROUP)
+        self._client.call("res.users", "write", ids=[user], vals={"group_ids": [[4, group]]}, context=QUIET)
+
+    def _find(self, model: str, domain: Sequence[Any]) -> int | None:
+        """Id of the first record that a domain names."""
+        return next(iter(find_ids(self._client, model, domain)), None)
+
+    def _find_user(self, login: str) -> int:
+        user = self._find("res.users", [("login", "=", login), ("share", "=", False)])
+        if user is None:
+            known = [row["login"] for row in read_where(self._client, "res.users", [("share", "=", False)], ["login"])]
+            raise ConfigError(f"{self._client.place} has no user '{login}'. {nearest(login, known, 'users')}")
+        return user
+
+    def _list_pieces(self) -> list[Piece]:
+        there = read_where(self._client, "ir.model", [("model", "in", list(OPTIONAL_MODELS))], ["model"])
+        return list_pieces(self._config, frozenset(row["model"] for row in there))
+
+    def _look(self, piece: Piece) -> Found:
+        """Find a piece and compare it."""
+        record = self._resolve_name(piece.name, piece.model) or self._find_by_values(piece)
+        self._ids[piece.name] = record
+        if record is None:
+            return Found(piece, "missing")
+        if piece.model == "ir.model.fields":
+            self._check_type(piece, record)
+        return Found(piece, "there" if self._is_right(piece, record) else "differs", record)
+
+    def _find_by_values(self, piece: Piece) -> int | None:
+        """Return the id of a piece that was made and has no external id yet."""
+        values = self._resolve({name: piece.values[name] for name in piece.found_by})
+        if any(value is None for value in values.values()):
+            return None
+        return self._find(piece.model, [(name, "=", value) for name, value in values.items()])
+
+    def _check_type(self, piece: Piece, record: int) -> None:
+        """Refuse a field that is there and cannot hold what is written to it."""
+        found = self._read(piece.model, record, ["ttype"])["ttype"]
+        kinds: dict[str, FieldKind] = {"float": "number", "integer": "integer", "datetime": "time"}
+        kind = kinds.get(piece.values["ttype"], "text")
+        if found not in _HOLDS[kind]:
+            raise ConfigError(
+                f"{self._client.place}: {piece.title} is there and is of type '{found}', which cannot hold a {kind}. "
+                "Map another field, or let an administrator remove this one."
+            )
+
+    def _is_right(self, piece: Piece, record: int) -> bool:
+        """Whether everything that is kept is as it should be."""
+        if piece.kept:
+            actual = self._read(piece.model, record, piece.kept)
+            wanted = self._resolve({name: piece.values[name] for name in piece.kept})
+            if not all(_agree(wanted[name], actual[name]) for name in piece.kept):
+                return False
+        return not (self._chinese and self._find_untranslated(piece, record))
+
+    def _find_untranslated(self, piece: Piece, record: int) -> dict[str, Mapping[str, str]]:
+        """Texts in English that people see in Chinese too; whatever an administrator wrote stays."""
+        if not piece.chinese:
+            return {}
+        seen = self._read(piece.model, record, list(piece.chinese), CHINESE)
+        left = {
+            name: {en: zh for en, zh in words.items() if _shows(seen[name], en)}
+            for name, words in piece.chinese.items()
+        }
+        return {name: words for name, words in left.items() if words}
+
+    def _read(self, model: str, record: int, fields: Sequence[str], language: str = "en_US") -> dict[str, Any]:
+        context = {**QUIET, "lang": language}
+        row: dict[str, Any] = self._client.call(model, "read", ids=[record], fields=list(fields), context=context)[0]
+        return row
+
+    def _put_right(self, found: Found) -> Found:
+        """Make a piece, or put it right."""
+        piece, record = found.piece, found.record
+        if found.state == "there" and record is not None and self._resolve_name(piece.name, piece.model):
+            return found
+        values = _write_commands(self._resolve(piece.values))
+        try:
+            if record is None:
+                record = int(self._client.call(piece.model, "create", vals_list=[values], context=QUIET)[0])
+            elif found.state == "differs" and piece.kept:
+                kept = {name: values[name] for name in piece.kept}
+                self._client.call(piece.model, "write", ids=[record], vals=kept, context=QUIET)
+            self._name(piece, record)
+            self._translate(piece, record)
+        except OdooRefusal as refusal:
+            raise ConfigError(
+                f"{self._client.place}: {piece.title} could not be made: {refusal}. What was made before it stays; run "
+                "the same command again once this is put right."
+            ) from None
+        states: dict[State, State] = {"missing": "made", "differs": "changed"}
+        return replace(found, state=states.get(found.state, found.state), record=record)
+
+    def _name(self, piece: Piece, record: int) -> None:
+        """Give a record its external id."""
+        if self._resolve_name(piece.name, piece.model) == record:
+            return
+        values = {"module": MODULE, "name": piece.name, "model": piece.model, "res_id": record, "noupdate": True}
+        self._client.call("ir.model.data", "create", vals_list=[values], context=QUIET)
+
+    def _translate(self, piece: Piece, record: int) -> None:
+        """Give a record its texts in Chinese, where that language is used."""
+        if not self._chinese:
+            return
+        for name, words in self._find_untranslated(piece, record).items():
+            said = words if name == "arch_db" else next(iter(words.values()))
+            self._client.call(
+                piece.model, "update_field_translations", ids=[record], field_name=name, translations={CHINESE: said}
+            )
+        if piece.name == "model_history":
+            self._translate_history()
+
+    def _translate_history(self) -> None:
+        """Labels of the history's fields."""
+        rows = read_where(self._client, "ir.model.fields", [("model", "=", "x_lead_score")], ["field_description"])
+        for row in rows:
+            if said := HISTORY_LABELS.get(row["field_description"]):
+                self._client.call(
+                    "ir.model.fields",
+                    "update_field_translations",
+                    ids=[row["id"]],
+                    field_name="field_description",
+                    translations={CHINESE: said},
+                )
+
+    def _forbid_doubles(self) -> None:
+        """Let the database make the unique index of the history; it does nothing where that is there."""
+        if action := self._ids.get("history_unique"):
+            self._client.call("ir.actions.server", "run", ids=[action], context=QUIET)
+
+    def _resolve(self, values: Mapping[str, Any]) -> dict[str, Any]:
+        """Values with ids in place of references; one that leads nowhere yet is None."""
+        return {name: self._resolve_value(value) for name, value in values.items()}
+
+    def _resolve_value(self, value: Any) -> Any:
+        if isinstance(value, list):
+            return [self._resolve_value(each) for each in value] if value and isinstance(value[0], str) else value
+        if not isinstance(value, str) or "@{" not in value:
+            return value
+        whole = _REFERENCE.fullmatch(value)
+        if whole:
+            return self._resolve_name(whole[1])
+        return _REFERENCE.sub(lambda found: str(self._resolve_name(found[1])), value)
+
+    def _resolve_name(self, name: str, model: str | None = None) -> int | None:
+        """Id of a record of ours, of Odoo, or of a model."""
+        if self._ids.get(name) is None:
+            if name.startswith("model:"):
+                self._ids[name] = self._find("ir.model", [("model", "=", name.removeprefix("model:"))])
+            else:
+                module, _, own = name.rpartition(".")
+                domain = [("module", "=", module or MODULE), ("name", "=", own)]
+                rows = read_where(self._client, "ir.model.data", domain, ["model", "res_id"])
+                self._ids[name] = next((row["res_id"] for row in rows if model in (None, row["model"])), None)
+        return self._ids[name]
+
+
+def _write_commands(values: Mapping[str, Any]) -> dict[str, Any]:
+    """Values as Odoo takes them: a set of records is added to, records to be made are made."""
+
+    def command(each: Any) -> list[Any]:
+        return [0, 0, each] if isinstance(each, dict) else [4, each]
+
+    return {
+        name: [command(each) for each in value] if isinstance(value, list) else value for name, value in values.items()
+    }
+
+
+def _agree(wanted: Any, actual: Any) -> bool:
+    """Whether Odoo has what it should."""
+    if isinstance(wanted, list):
+        return set(wanted) <= set(actual)
+    if isinstance(actual, list) and actual and isinstance(wanted, int):  # a link reads as id and name
+        return bool(actual[0] == wanted)
+    if isinstance(wanted, str) and wanted.startswith("<"):
+        return ET.canonicalize(wanted, strip_text=True) == ET.canonicalize(actual or "<none/>", strip_text=True)
+    return bool((wanted or False) == (actual or False))
+
+
+def _shows(text: Any, words: str) -> bool:
+    """Whether people see words in a text or in one of the texts of a view."""
+    return text == words or (isinstance(text, str) and (f'"{words}"' in text or f">{words}<" in text))
