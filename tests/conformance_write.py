@@ -3,6 +3,8 @@
 import pytest
 from conformance import NEW, NUMBERS, OLD, TEXTS, Row, Subject, batch_of, check_written_once, read_rows, statuses, write
 
+NOTHING: Row = (None, None, None)
+
 
 class WriteConformance:
     """A record is written whole or not at all, and once."""
@@ -96,32 +98,58 @@ class WriteConformance:
         assert statuses(results) == [(one, "done") for one in ids]
         check_written_once(subject, ids)
 
-    def test_a_value_that_is_refused_costs_what_the_limits_say(self, subject: Subject) -> None:
+
+class ArchiveConformance:
+    """For a CRM that archives records: they are records like others."""
+
+    def test_archived_records_are_read_and_written(self, subject: Subject) -> None:
+        ids = subject.make([OLD, OLD])
+        subject.archive(ids[0])
+        assert read_rows(subject, ids) == dict.fromkeys(ids, OLD)
+        assert statuses(write(subject, dict.fromkeys(ids, (OLD, NEW)))) == [(one, "done") for one in ids]
+        assert [subject.read(one) for one in ids] == [NEW, NEW]
+
+
+class RefusalConformance:
+    """For a CRM that cannot store everything: a record that is refused costs what the limits say."""
+
+    def test_a_value_that_is_refused_fails_its_record_or_its_batch(self, subject: Subject) -> None:
         bad = subject.traits.refused
-        if bad is None:
-            pytest.skip("this CRM stores everything")
+        assert bad is not None
         ids = subject.make([OLD] * 3)
         with subject.open() as adapter:
             is_atomic = adapter.capabilities().failure == "atomic"
             wanted = {one: (OLD, bad if one == ids[1] else NEW) for one in ids}
             results = adapter.write_batch(batch_of(subject, wanted))
-            alone = adapter.write_batch(batch_of(subject, {ids[1]: (OLD, bad)}))
-        others = "rejected" if is_atomic and results[0].status == "rejected" else "done"
+        is_whole = is_atomic and results[0].status == "rejected"  # an adapter may know better, and spare the others
+        others, kept = ("rejected", OLD) if is_whole else ("done", NEW)
         assert statuses(results) == [(ids[0], others), (ids[1], "rejected"), (ids[2], others)]
-        assert statuses(alone) == [(ids[1], "rejected")]
-        kept = OLD if others == "rejected" else NEW
         assert [subject.read(one) for one in ids] == [kept, OLD, kept]
 
-    def test_records_are_added_and_removed(self, subject: Subject) -> None:
-        if not subject.traits.adds_records:
-            pytest.skip("records of this CRM are never added by us")
-        nothing: Row = (None, None, None)
+    def test_alone_it_is_refused_too_and_says_why(self, subject: Subject) -> None:
+        bad = subject.traits.refused
+        assert bad is not None
+        (one,) = subject.make([OLD])
+        (result,) = write(subject, {one: (OLD, bad)})
+        assert result.status == "rejected"
+        assert result.message
+        assert subject.read(one) == OLD
+
+
+class InsertConformance:
+    """For a CRM in which we may add records: each once, and only what we added is removed."""
+
+    def test_a_record_is_added_once(self, subject: Subject) -> None:
         for _ in range(2):
-            assert statuses(write(subject, {"n1": (nothing, NEW)}, "insert")) == [("n1", "done")]
+            assert statuses(write(subject, {"n1": (NOTHING, NEW)}, "insert")) == [("n1", "done")]
             assert subject.count() == 1
         assert subject.read("n1") == NEW
-        assert statuses(write(subject, {"n1": (nothing, OLD)}, "insert")) == [("n1", "conflict")]
-        assert statuses(write(subject, {"n1": (OLD, nothing)}, "delete")) == [("n1", "conflict")]
+        assert statuses(write(subject, {"n1": (NOTHING, OLD)}, "insert")) == [("n1", "conflict")]
+        assert subject.read("n1") == NEW
+
+    def test_a_record_is_removed_if_it_is_as_expected(self, subject: Subject) -> None:
+        write(subject, {"n1": (NOTHING, NEW), "n2": (NOTHING, NEW)}, "insert")
+        assert statuses(write(subject, {"n1": (OLD, NOTHING)}, "delete")) == [("n1", "conflict")]
         for _ in range(2):
-            assert statuses(write(subject, {"n1": (NEW, nothing)}, "delete")) == [("n1", "done")]
-            assert subject.count() == 0
+            assert statuses(write(subject, {"n1": (NEW, NOTHING)}, "delete")) == [("n1", "done")]
+            assert (subject.read("n1"), subject.read("n2")) == (None, NEW)

@@ -1,103 +1,123 @@
 """Every adapter passes the same tests: databases, a CRM that can fail, Odoo."""
 
-from collections import Counter
-from collections.abc import Iterator, Sequence
-from contextlib import AbstractContextManager, contextmanager
-from typing import Any
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import replace
 
 import pytest
 
 pytest.register_assert_rewrite("conformance", "conformance_write", "conformance_own")
 
-from conformance import DescribeConformance, ReadConformance, Row, Subject, Traits  # noqa: E402
+from conformance import DescribeConformance, ReadConformance, Subject, Traits  # noqa: E402
 from conformance_own import FollowUpConformance, HistoryConformance  # noqa: E402
-from conformance_write import WriteConformance  # noqa: E402
-from faulty_crm import FaultyCrm  # noqa: E402
-from faulty_target import FaultyTarget  # noqa: E402
-
-from pipeline.adapters.target import TargetTable, Value  # noqa: E402
-
-REFUSED = "a word that is refused"
-
-
-class FaultySubject:
-    """A faulty CRM on a good day."""
-
-    table = TargetTable("deals", "deal_id")
-    fields = ("score", "grade", "why")
-    absent = "404"
-
-    def __init__(self, **options: Any) -> None:
-        self._crm = FaultyCrm(refused=[REFUSED], **options)
-        self._crm.make_table("deals", "deal_id", {"score": "number", "grade": "text", "why": "text"})
-        self.traits = Traits(refused=(0.5, REFUSED, "x"))
-
-    @contextmanager
-    def open(self) -> Iterator[FaultyTarget]:
-        yield FaultyTarget(self._crm)
-
-    def open_history(self) -> AbstractContextManager[FaultyTarget]:
-        return self.open()
-
-    def open_follow_ups(self) -> AbstractContextManager[FaultyTarget]:
-        return self.open()
-
-    def make(self, rows: Sequence[Row]) -> list[str]:
-        ids = [str(number + 1) for number in range(len(rows))]
-        for one, row in zip(ids, rows, strict=True):
-            self._crm.put("deals", one, dict(zip(self.fields, row, strict=True)))
-        return ids
-
-    def edit(self, record_id: str, name: str, value: Value) -> None:
-        self._crm.put("deals", record_id, {name: value})
-
-    def delete(self, record_id: str) -> None:
-        self._crm.remove("deals", record_id)
-
-    def archive(self, record_id: str) -> bool:
-        return False
-
-    def read(self, record_id: str) -> Any:
-        row = self._crm.read_all("deals").get(record_id)
-        return row and tuple(row[name] for name in self.fields)
-
-    def count(self) -> int:
-        return len(self._crm.read_all("deals"))
-
-    def writes(self) -> Counter[tuple[str, str]]:
-        return Counter({(one, name): times for (_, one, name), times in self._crm.writes().items()})
-
-    def close_task(self, task_id: str) -> None:
-        self._crm.close_tasks([task_id])
-
-
-@pytest.fixture(
-    params=[
-        pytest.param({}, id="faulty"),
-        pytest.param({"compares": False}, id="faulty, does not compare"),
-        pytest.param({"failure": "atomic"}, id="faulty, atomic"),
-        pytest.param({"compares": False, "failure": "atomic"}, id="faulty, atomic, does not compare"),
-    ]
+from conformance_write import (  # noqa: E402
+    ArchiveConformance,
+    InsertConformance,
+    RefusalConformance,
+    WriteConformance,
 )
+from crm_world import SERVED  # noqa: E402
+from fake_odoo import FakeOdoo, fake_odoo  # noqa: E402, F401
+from faulty_subject import FaultySubject  # noqa: E402
+from odoo_subject import OdooSubject  # noqa: E402
+from postgres_server import Database  # noqa: E402
+from sql_subject import SqlSubject  # noqa: E402
+
+from pipeline.adapters.odoo_client import OdooClient  # noqa: E402
+
+Make = Callable[[pytest.FixtureRequest], Subject]
+
+
+@pytest.fixture(scope="module")
+def database(postgres_server: Database) -> Iterator[Database]:
+    """One database for all tests, which is emptied before each."""
+    postgres_server.execute("CREATE DATABASE conformance")
+    made = postgres_server.on("conformance")
+    yield made
+    made.close()
+    postgres_server.execute("DROP DATABASE conformance WITH (FORCE)")
+
+
+def on_postgres(request: pytest.FixtureRequest) -> Subject:
+    folder = request.getfixturevalue("tmp_path")
+    SERVED[folder] = database = request.getfixturevalue("database")
+    for statement in ("DROP SCHEMA public CASCADE", "CREATE SCHEMA public"):
+        database.execute(statement)
+    request.addfinalizer(lambda: SERVED.pop(folder))
+    return SqlSubject(folder)
+
+
+def on_fake_odoo(request: pytest.FixtureRequest) -> Subject:
+    fake: FakeOdoo = request.getfixturevalue("fake_odoo")
+    keys = {user: key for key, user in fake.users.items()}
+    lead = fake.models["crm.lead"]
+    made = OdooSubject(
+        lambda user: OdooClient(fake.url, fake.database, keys[user]),
+        ("x_probability", "x_reasons", "x_words"),
+        lambda: {(str(number), name): times for (number, name), times in lead.written.items()},
+    )
+    lead.fields["x_words"] = lead.fields["x_reasons"]
+    request.addfinalizer(made.close)
+    return made
+
+
+SUBJECTS: Mapping[str, tuple[Traits, Make]] = {
+    "sqlite": (SqlSubject.traits, lambda request: SqlSubject(request.getfixturevalue("tmp_path"))),
+    "postgresql": (SqlSubject.traits, on_postgres),
+    "faulty": (FaultySubject.traits, lambda request: FaultySubject()),
+    "faulty, atomic, does not compare": (
+        FaultySubject.traits,
+        lambda request: FaultySubject(failure="atomic", compares=False),
+    ),
+    "fake odoo": (replace(OdooSubject.traits, has_history=False, has_tasks=False), on_fake_odoo),
+}
+
+
+@pytest.fixture
 def subject(request: pytest.FixtureRequest) -> Subject:
-    return FaultySubject(**request.param)
+    return SUBJECTS[request.param][1](request)
 
 
+def on(applies: Callable[[Traits], object] = bool) -> pytest.MarkDecorator:
+    """Every subject whose CRM can do something."""
+    names = [name for name, (traits, _) in SUBJECTS.items() if applies(traits)]
+    return pytest.mark.parametrize("subject", names, indirect=True)
+
+
+@on()
 class TestDescribe(DescribeConformance):
     pass
 
 
+@on()
 class TestRead(ReadConformance):
     pass
 
 
+@on()
 class TestWrite(WriteConformance):
     pass
 
 
+@on(lambda traits: traits.archives)
+class TestArchive(ArchiveConformance):
+    pass
+
+
+@on(lambda traits: traits.refused)
+class TestRefusal(RefusalConformance):
+    pass
+
+
+@on(lambda traits: traits.adds_records)
+class TestInsert(InsertConformance):
+    pass
+
+
+@on(lambda traits: traits.has_history)
 class TestHistory(HistoryConformance):
     pass
 
 
+@on(lambda traits: traits.has_tasks)
 class TestFollowUps(FollowUpConformance):
     pass
