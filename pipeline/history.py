@@ -236,14 +236,27 @@ def _disagreeing(connection: duckdb.DuckDBPyConnection, plan: TablePlan, tracked
     ]
 
 
-def count_strangers(connection: duckdb.DuckDBPyConnection, plans: list[TablePlan]) -> list[str]:
-    """Warnings about changes that no entity table can use: other tables, other columns, unknown entities."""
+def count_strangers(
+    connection: duckdb.DuckDBPyConnection, plans: list[TablePlan], keys: Mapping[str, str]
+) -> list[str]:
+    """Warnings about changes that no entity table can use: other tables, other columns, unknown entities.
+
+    Parameters
+    ----------
+    connection : duckdb.DuckDBPyConnection
+        Holds `typed_attribute_changes`.
+    plans : list of TablePlan
+        The entity tables.
+    keys : mapping of table to str
+        SELECT of all keys of a table, those of rows that were not read too; a table without rows is absent.
+
+    """
     if not plans:
         return []
     names = ", ".join(f"'{plan.name}'" for plan in plans)
     tracked = ", ".join(["''", *(f"'{plan.name}.{column}'" for plan in plans for column in plan.mapping.tracked)])
     known = " OR ".join(
-        f"(table_name = '{plan.name}' AND entity_id IN (SELECT {plan.spec.key} FROM {quote(f'typed_{plan.name}')}))"
+        f"(table_name = '{plan.name}' AND entity_id IN ({keys[plan.name]}))" if plan.name in keys else "false"
         for plan in plans
     )
     is_ours = f"table_name IN ({names})"

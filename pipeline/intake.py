@@ -156,7 +156,8 @@ def take_in(
         known = intake.known_rows[name]
         intake.add(name, check_references(connection, plan, keys, config.source.orphan_share, known))
     if CHANGES in typed:
-        _check_changes(connection, config, intake, [intake.plans[name] for name in typed if TABLES[name].is_entity])
+        entities = [intake.plans[name] for name in typed if TABLES[name].is_entity]
+        _check_changes(connection, config, intake, entities, keys)
     for name in typed:
         _count_left(connection, intake, name)
     return intake
@@ -241,7 +242,11 @@ def _type_table(
 
 
 def _check_changes(
-    connection: duckdb.DuckDBPyConnection, config: Config, intake: Intake, entities: list[TablePlan]
+    connection: duckdb.DuckDBPyConnection,
+    config: Config,
+    intake: Intake,
+    entities: list[TablePlan],
+    keys: Mapping[str, str],
 ) -> None:
     """Check the attribute history of all entity tables."""
     bad = []
@@ -252,4 +257,4 @@ def _check_changes(
     earlier = sum(intake.findings[CHANGES].quarantined.values())
     read, share = intake.rows_read[CHANGES], config.source.bad_share
     intake.add(CHANGES, set_aside(connection, intake.plans[CHANGES], bad, read, share, earlier))
-    intake.add(CHANGES, Findings(warnings=count_strangers(connection, entities)))
+    intake.add(CHANGES, Findings(warnings=count_strangers(connection, entities, keys)))

@@ -233,3 +233,18 @@ def test_files_are_asked_for_the_changed_rows_only(tmp_path):
         report = extract(Config.model_validate(values))
         (tmp_path / "customers.csv").write_text(text + "3,2024-07-01,2024-07-01\n")
     assert (report.tables[0].rows_read, counts(report, "customers")) == (1, (1, 0, 0, 2))
+
+
+def test_changes_of_customers_that_were_not_read_again_are_about_known_ones(tmp_path):
+    customers = "customer_id  created_at  owner_id  changed_at\nC1  2024-01-01  anna  2024-02-01\n"
+    changes = "occurred_at  table_name  entity_id  field  old_value  new_value\n"
+    changes += "2024-02-01  customers  C1  owner_id  boris  anna\n"
+    config = {"customers": {"tracked": ["owner_id"], "modified_at": "changed_at"}}
+    for number in (1, 2):
+        report = extract_world(
+            tmp_path, config, data_end=str(day(number)), customers=customers, attribute_changes=changes
+        )
+    assert [(table.name, table.rows_read, table.warnings) for table in report.tables] == [
+        ("customers", 0, ()),
+        ("attribute_changes", 1, ()),
+    ]

@@ -1,7 +1,9 @@
 # ruff: noqa: S608  (the SELECTs come from the deployment's own config, the rest is quoted)
 """Tables in Odoo: its models are read over the JSON-2 API into DuckDB, which runs the SELECTs over them."""
 
+import time
 from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
 from typing import Any
@@ -35,6 +37,15 @@ _ROUNDS = 3
 """How often what came or went while a model was read is looked after."""
 
 
+@dataclass(frozen=True)
+class ModelRead:
+    """How many records of a model were read, and the seconds that took."""
+
+    name: str
+    records: int
+    seconds: float
+
+
 class OdooSource:
     """Reads models of Odoo and runs the SELECT of each table over them.
 
@@ -61,6 +72,7 @@ class OdooSource:
         self._client, self._patience = open_client(config), Patience()
         self._connection = open_duckdb(spill)
         self._since: dict[str, datetime | None] = {}
+        self.reads: list[ModelRead] = []
         try:
             self._look_up()
         except Exception:
@@ -195,22 +207,24 @@ class OdooSource:
         if shape.absent:
             return
         domain = [*shape.domain, since_condition(since)] if since else list(shape.domain)
+        began = time.perf_counter()
         self._insert(shape, read_pages(self._call, shape, domain))
-        self._complete(shape, domain)
+        records = self._complete(shape, domain)
+        self.reads.append(ModelRead(shape.name, records, time.perf_counter() - began))
 
     def _insert(self, shape: Shape, batches: Iterable[pa.RecordBatch]) -> None:
         for batch in batches:
             self._connection.register("batch", pa.Table.from_batches([batch]))
             self._connection.execute(f"INSERT INTO {quote(shape.table)} SELECT * FROM batch")
 
-    def _complete(self, shape: Shape, domain: list[Any]) -> None:
+    def _complete(self, shape: Shape, domain: list[Any]) -> int:
         """Compare with Odoo's own count, and look after records that came or went while the others were read."""
         table = quote(shape.table)
         for _ in range(_ROUNDS):
             there = count_records(self._call, shape, domain)
             read = {row[0] for row in self._connection.execute(f"SELECT id FROM {table}").fetchall()}
             if there == len(read):
-                return
+                return there
             ids = read_ids(self._call, shape, domain)
             self._insert(shape, read_some(self._call, shape, [one for one in ids if one not in read]))
             gone = ", ".join(map(str, read.difference(ids)))
