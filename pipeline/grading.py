@@ -9,7 +9,7 @@ import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, Protocol
 
 import numpy as np
 import pandas as pd
@@ -22,11 +22,18 @@ from pipeline.config_grading import Grading
 from pipeline.config_schema import Target
 from pipeline.errors import ConfigError
 from pipeline.grade_strength import fixed_cut_offs, from_strength, strength_of
-from pipeline.ledger import Ledger
 from pipeline.ledger_grades import RunBefore
 
 Floats = NDArray[np.float64]
 Places = NDArray[np.int64]
+
+
+class EarlierGrades(Protocol):
+    """What knows the grades of the run before: a ledger, or whoever tries what would come next."""
+
+    def of_run(self, run_id: str, target: str, horizon_days: int) -> pd.DataFrame:
+        """Return entity_id, grade, graded_by, vetoes and flags of a run's scores of one target and horizon."""
+        ...
 
 
 @dataclass(frozen=True)
@@ -56,7 +63,7 @@ def grades_of(card: Scorecard | None) -> tuple[GradeName, ...]:
 
 def grade_scores(
     config: Config,
-    ledger: Ledger,
+    earlier: EarlierGrades,
     scores: pd.DataFrame,
     cards: Mapping[str, Scorecard | None],
     before: RunBefore | None,
@@ -67,8 +74,8 @@ def grade_scores(
     Parameters
     ----------
     config : Config
-    ledger : Ledger
-        Has the grades of the run before.
+    earlier : EarlierGrades
+        Has the grades of the run before: those of a ledger (`ledger.grades`).
     scores : DataFrame
         With the grade of the card in `grade` and `card_grade`.
     cards : mapping of target to Scorecard or None
@@ -95,7 +102,7 @@ def grade_scores(
         if not len(rows) or not _is_asked(target.grading, name, card, rows, notes):
             continue
         task = _Task(config, name, card, rows)
-        found = _grade(task, strength_of(config, name, rows, scores, folder), ledger, before)
+        found = _grade(task, strength_of(config, name, rows, scores, folder), earlier, before)
         grades[at], graded_by[at] = found.grade, target.grading.by
         states[name] = found.state
         notes.append(describe_state(name, found.state))
@@ -161,14 +168,14 @@ class _Found:
     state: Mapping[str, Any]
 
 
-def _grade(task: _Task, strength: Floats, ledger: Ledger, before: RunBefore | None) -> _Found:
+def _grade(task: _Task, strength: Floats, earlier: EarlierGrades, before: RunBefore | None) -> _Found:
     """Grade the rows of a target."""
     grading, grades = task.target.grading, task.grades
     strength = np.where(task.rows["vetoes"].notna(), -np.inf, strength)
     if grading.cut_by == "capacity":
         strength = apart(strength, task.rows["entity_id"].astype(str).tolist())
     margin = grading.width * (1.0 if grading.by == "points" else spread(strength))
-    previous = _previous(task, ledger, before) if margin else np.full(len(strength), NOWHERE)
+    previous = _previous(task, earlier, before) if margin else np.full(len(strength), NOWHERE)
     floor = _floor(task)
     places, cuts = place_rows(strength, _cut_offs(task), previous, margin, _last(task, before), floor)
     plain = np.maximum(np.searchsorted(cuts, strength, side="right"), floor)
@@ -243,11 +250,11 @@ def _lifts(task: _Task) -> dict[str, int]:
     return {flag.id: task.grades.index(flag.grade_at_least) for flag in flags if flag.grade_at_least is not None}
 
 
-def _previous(task: _Task, ledger: Ledger, before: RunBefore | None) -> Places:
+def _previous(task: _Task, earlier: EarlierGrades, before: RunBefore | None) -> Places:
     """Place of each row in the run before; nowhere if something else than its strength gave it that grade."""
     if before is None:
         return np.full(len(task.rows), NOWHERE)
-    found = ledger.grades.of_run(before.run_id, task.name, task.target.horizons_days[0])
+    found = earlier.of_run(before.run_id, task.name, task.target.horizons_days[0])
     found = found[(found["graded_by"] == task.target.grading.by) & found["vetoes"].isna()]
     places = {grade: place for place, grade in enumerate(task.grades)}
     lifts = _lifts(task)

@@ -22,7 +22,8 @@ from pipeline.config import Config
 from pipeline.errors import GateError
 from pipeline.ledger import Decision, Ledger
 from pipeline.registry import Champion, read_champion
-from pipeline.swap_population import make_population, make_swap_report
+from pipeline.swap_population import make_population
+from pipeline.swap_versions import Version, make_swap_report
 from pipeline.tracking import Evidence
 from pipeline.training import Refitted, as_training_set, build_ripe_rows, label_spine, refit_choice, register_model
 from pipeline.training_report import write_training_report
@@ -186,9 +187,8 @@ def _ask_swap(task: _Task, refitted: Refitted) -> tuple[dict[str, Any] | None, s
     if task.bundle is None or task.live is None:
         return None, None
     population = make_population(task.config, task.tables, task.name)
-    report = make_swap_report(
-        task.config, population, refitted.fitted.bundle, task.bundle, live_version=task.live.version
-    )
+    live = Version(task.bundle, task.live.version, task.live.bundle_sha256)
+    report = make_swap_report(task.config, task.ledger, population, Version(refitted.fitted.bundle), live)
     document = {key: value for key, value in report.to_json().items() if key != "largest"}
     try:
         report.check()

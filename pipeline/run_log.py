@@ -27,7 +27,11 @@ class Step:
         >>> Step("score", 40, 0, 1.234, exit_code=3).to_json()
         {'step': 'score', 'seconds': 1.23, 'rows_in': 40, 'rows_out': 0, 'exit_code': 3}
         """
-        facts = {"step": self.name, "seconds": round(self.seconds, 2), "rows_in": self.rows_in}
+        facts: dict[str, str | int | float] = {
+            "step": self.name,
+            "seconds": round(self.seconds, 2),
+            "rows_in": self.rows_in,
+        }
         failed = {} if self.exit_code is None else {"exit_code": self.exit_code}
         return {**facts, "rows_out": self.rows_out, **self.more, **failed}
 

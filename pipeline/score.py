@@ -117,7 +117,7 @@ def _compute(config: Config, ledger: Ledger, tables: CrmTables, task: _Task) -> 
     part, notes = _make_part(task.folder), list[str]()
     cards = {name: judge.card for name, judge in task.judges.items()}
     scored = _score_all(config, tables, task.judges, part, notes).assign(run_id=task.folder.name)
-    graded = grade_scores(config, ledger, scored, cards, task.before, part)
+    graded = grade_scores(config, ledger.grades, scored, cards, task.before, part)
     shown, left_out = apply_overrides(config, graded.scores, task.in_force, cards)
     scores = shown[list(SCORE_COLUMNS)].astype(TEXTS)
     scores.to_parquet(part / "scores.parquet", index=False)

@@ -1,9 +1,10 @@
-"""Grades as bands of the probability, cut so that the live version of a model fills them as people expect."""
+"""Where grades begin: those of the config, or bands of the probability that the live version fills as people expect."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
+import pandas as pd
 from numpy.typing import NDArray
 
 Floats = NDArray[np.float64]
@@ -18,6 +19,24 @@ class Band:
 
     name: str
     at_least: float
+
+
+@dataclass(frozen=True)
+class SwapGrades:
+    """What two versions give: the grades and where those of the live one begin, and who has which.
+
+    `people` has entity_id, owner, region, before and after (probability, or expected value), grade_before and
+    grade_after.
+    """
+
+    by: str
+    bands: tuple[Band, ...]
+    people: pd.DataFrame
+
+    @property
+    def measure(self) -> str:
+        """What `before` and `after` are."""
+        return "value" if self.by == "value" else "probability"
 
 
 def cut_bands(probability: Floats, given: Sequence[object], grades: Sequence[str]) -> tuple[Band, ...]:

@@ -11,12 +11,14 @@ from features.group import Feature, FeatureDict, Group, feature_group
 from features.spine import build_scoring_spine
 from features.tables import CrmTables
 from features.targets import Target
-from models.predict import Bundle
+from models.card_parts import list_as_json
+from models.predict import load_bundle
+from models.scorecard import Scorecard
 from pipeline.cards import load_card
 from pipeline.config import Config
 from pipeline.deployment import features_of, make_target
 from pipeline.forgotten_scores import without_forgotten
-from pipeline.swap_report import SwapReport, compare_scores
+from pipeline.registry import read_champion
 
 
 @feature_group("customers")
@@ -38,16 +40,25 @@ def _text(value: Any) -> Feature:
     return Feature(value, None, "text", "{value}", "{value}")
 
 
+PEOPLE = ("entity_id", "owner", "region", "grade", "points", "vetoes", "flags")
+
+
 @dataclass(frozen=True)
 class Population:
-    """Everybody who is eligible for a target at the end of the data; features, owner, region, the card's grade."""
+    """Everybody who is eligible for a target at the end of the data.
+
+    `people` has owner and region, and what the card says (null without one): grade, points, and vetoes and flags as
+    JSON. `worth` is what the target that predicts their worth says of them, where the config names one: entity_id,
+    target, horizon_days and value.
+    """
 
     target: str
     entity: str
     as_of: datetime
     features: pd.DataFrame
     people: pd.DataFrame
-    grades: tuple[str, ...]
+    card: Scorecard | None
+    worth: pd.DataFrame
 
 
 def make_population(config: Config, tables: CrmTables, name: str) -> Population:
@@ -59,18 +70,36 @@ def make_population(config: Config, tables: CrmTables, name: str) -> Population:
         No rows if nobody is eligible. A deal has its own owner, else that of its customer.
 
     """
-    target = make_target(config, name)
-    spine = without_forgotten(config, name, build_scoring_spine(tables, target))
+    target, card = make_target(config, name), load_card(config, name)
+    frame, spine = _find_features(config, tables, name)
     if spine.empty:
-        empty = pd.DataFrame(columns=["entity_id", "owner", "region", "grade"], dtype=object)
-        return Population(name, target.table, tables.data_end, pd.DataFrame(), empty, ())
-    frame = features_of(config, tables, name, spine).frame
-    people = _find_people(tables, spine, target)
-    card = load_card(config, name)
-    if card is None:
-        return Population(name, target.table, tables.data_end, frame, people.assign(grade=None), ())
-    graded = people.assign(grade=card.score(frame)["grade"].to_numpy())
-    return Population(name, target.table, tables.data_end, frame, graded, tuple(grade.id for grade in card.grades))
+        empty = pd.DataFrame(columns=list(PEOPLE), dtype=object)
+        return Population(name, target.table, tables.data_end, frame, empty, card, pd.DataFrame())
+    people = _find_people(tables, spine, target).assign(grade=None, points=float("nan"), vetoes=None, flags=None)
+    if card is not None:
+        scored = card.score(frame)
+        lists = {column: pd.array(list_as_json(scored[column]), dtype=object) for column in ("vetoes", "flags")}
+        people = people.assign(grade=scored["grade"].to_numpy(), points=scored["points"].to_numpy(), **lists)
+    asked = config.targets[name].grading.value_target
+    worth = pd.DataFrame() if asked is None else _find_worth(config, tables, asked)
+    return Population(name, target.table, tables.data_end, frame, people, card, worth)
+
+
+def _find_features(config: Config, tables: CrmTables, name: str) -> tuple[pd.DataFrame, pd.DataFrame]:
+    """Features of everybody to score for a target, and the spine they were built for."""
+    spine = without_forgotten(config, name, build_scoring_spine(tables, make_target(config, name)))
+    return (pd.DataFrame() if spine.empty else features_of(config, tables, name, spine).frame), spine
+
+
+def _find_worth(config: Config, tables: CrmTables, name: str) -> pd.DataFrame:
+    """What the live version of a target of kind value says; no rows without one."""
+    frame, spine = _find_features(config, tables, name)
+    champion = read_champion(config, name)
+    if spine.empty or champion is None:
+        return pd.DataFrame(columns=["entity_id", "target", "horizon_days", "value"])
+    said = load_bundle(champion.folder, champion.bundle_sha256).predict(frame)
+    days = config.targets[name].horizons_days[0]
+    return frame[["entity_id"]].assign(target=name, horizon_days=days, value=said)
 
 
 def _find_people(tables: CrmTables, spine: pd.DataFrame, target: Target) -> pd.DataFrame:
@@ -85,52 +114,3 @@ def _column(frame: pd.DataFrame, name: str) -> "pd.Series[Any]":
     if name not in frame:
         return pd.Series(None, index=frame.index, dtype=object)
     return frame[name].astype(object)
-
-
-def make_swap_report(
-    config: Config,
-    population: Population,
-    challenger: Bundle,
-    live: Bundle | None,
-    *,
-    version: int | None = None,
-    live_version: int | None = None,
-) -> SwapReport:
-    """Tell who would change grade if a challenger replaced the live version.
-
-    Call it before promotion, and then `report.check()`, which raises GateError when more would move than
-    `retrain.max_movers_share` allows; `report.to_json()` belongs into the details of the decision.
-
-    Parameters
-    ----------
-    config : Config
-        With `capacity.contacts_per_week` and `retrain.max_movers_share`.
-    population : Population
-        From `make_population(config, tables, name)`.
-    challenger : Bundle
-        What `load_bundle` or `FittedModel.bundle` gives; nothing has to be registered yet.
-    live : Bundle or None
-        The live version, None before the first one: then nobody moves.
-    version, live_version : int, optional
-        Their numbers, as far as they have one.
-
-    Raises
-    ------
-    BundleError
-        If a version cannot score the features of today.
-
-    """
-    nobody = population.people.empty  # and then there are no features either
-    after, before = (None if one is None or nobody else one.predict(population.features) for one in (challenger, live))
-    return compare_scores(
-        population.target,
-        population.people.assign(before=before, after=after).astype({"before": "float64", "after": "float64"}),
-        as_of=population.as_of,
-        entity=population.entity,
-        measure="value" if config.targets[population.target].kind == "value" else "probability",
-        live_version=live_version,
-        version=version,
-        grades=population.grades,
-        capacity=config.capacity.contacts_per_week,
-        max_movers_share=config.retrain.max_movers_share,
-    )

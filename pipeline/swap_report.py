@@ -1,10 +1,12 @@
 """What would change for the people who work by the scores if another version of a model went live.
 
-Both versions score the same people on the same features, those of the end of the data. A grade here is
-a band of the probability: cut where the live version gives each grade as many people as the scorecard
-does (without a card: the first 10 %, the next 20 %, the next 30 %, the rest). The cuts are probabilities
-and stay where they are, so a version that gives everybody more moves everybody up. The card's own grade
-does not depend on the model and does not change.
+Both versions score the same people on the same features, those of the end of the data. Where the config
+grades by probability or value, these are the grades (`compare_grades`; see `pipeline.swap_versions`).
+
+Where points grade, no version changes a grade, and what is compared are bands of the probability
+(`compare_scores`): cut where the live version gives each grade as many people as the scorecard does
+(without a card: the first 10 %, the next 20 %, the next 30 %, the rest). The cuts are probabilities and
+stay where they are, so a version that gives everybody more moves everybody up.
 """
 
 from collections.abc import Sequence
@@ -16,7 +18,7 @@ import numpy as np
 import pandas as pd
 
 from pipeline.errors import GateError
-from pipeline.swap_bands import Band, band_of, contact_cut, cut_bands
+from pipeline.swap_bands import Band, SwapGrades, band_of, contact_cut, cut_bands
 
 LARGEST = 10
 UNKNOWN = "(not known)"
@@ -39,8 +41,9 @@ class Contacts:
     """Who is contacted: those whose probability is at least `at_least`.
 
     With a capacity, `at_least` is what the live version gives the last one who can be contacted in a
-    week; without, it is where the first grade begins. `entering` and `leaving` compare the two lists of
-    the first `size` in order of probability, ties by id.
+    week; without, it is where the first grade begins. Where probability or value give the grades, those of
+    the first grade are contacted, wherever it begins. `entering` and `leaving` compare the two lists of the
+    first `size` in order of probability, ties by id.
     """
 
     capacity: int | None
@@ -69,7 +72,8 @@ class Mover:
 class SwapReport:
     """What changes if `version` replaces `live_version`; without a live version nothing does.
 
-    `crossing[i][j]` counts those of grade i before and j after, grades as in `bands`, the best first.
+    `crossing[i][j]` counts those of grade i before and j after, grades as in `bands`, the best first. `graded_by` is
+    what the config grades by, None where points do and bands are compared instead.
     """
 
     target: str
@@ -88,6 +92,7 @@ class SwapReport:
     by_region: tuple[Line, ...]
     largest: tuple[Mover, ...]
     max_movers_share: float | None
+    graded_by: str | None = None
 
     @property
     def movers(self) -> int:
@@ -172,13 +177,65 @@ def compare_scores(
     max_movers_share : float, optional
 
     """
-    rows = scores.sort_values("entity_id", kind="stable", ignore_index=True)
-    rows["before"] = rows["before"].where(rows["before"].notna(), rows["after"])
+    rows = _in_order(scores)
     bands = cut_bands(rows["before"].to_numpy(), rows["grade"].tolist() if grades else [], grades)
-    before, after = (band_of(rows[name].to_numpy(), bands) for name in ("before", "after"))
+    at_least = contact_cut(rows["before"].to_numpy(), bands, capacity)
+    rows = rows.assign(
+        **{f"place_{when}": band_of(rows[when].to_numpy(), bands) for when in ("before", "after")},
+        **{f"contacts_{when}": rows[when] >= at_least for when in ("before", "after")},
+    )
+    about = _About(target, entity, measure, as_of, live_version, version, capacity, max_movers_share)
+    return _report(rows, bands, at_least, about)
+
+
+def compare_grades(
+    target: str,
+    graded: SwapGrades,
+    *,
+    as_of: datetime,
+    entity: str = "customers",
+    live_version: int | None = None,
+    version: int | None = None,
+    capacity: int | None = None,
+    max_movers_share: float | None = None,
+) -> SwapReport:
+    """Compare the grades that two versions give; those of the best grade are contacted. Else as `compare_scores`."""
+    rows = _in_order(graded.people)
+    places = {band.name: place for place, band in enumerate(graded.bands)}
+    for when in ("before", "after"):
+        rows[f"place_{when}"] = rows[f"grade_{when}"].map(places).astype("int64")
+        rows[f"contacts_{when}"] = rows[f"place_{when}"] == 0
+    about = _About(target, entity, graded.measure, as_of, live_version, version, capacity, max_movers_share, graded.by)
+    return _report(rows, graded.bands, graded.bands[0].at_least, about)
+
+
+@dataclass(frozen=True)
+class _About:
+    """What a report is about."""
+
+    target: str
+    entity: str
+    measure: str
+    as_of: datetime
+    live_version: int | None
+    version: int | None
+    capacity: int | None
+    max_movers_share: float | None
+    graded_by: str | None = None
+
+
+def _in_order(people: pd.DataFrame) -> pd.DataFrame:
+    """Rows in the order of their ids; without a live version `after` takes the place of `before`."""
+    rows = people.sort_values("entity_id", kind="stable", ignore_index=True)
+    rows["before"] = rows["before"].where(rows["before"].notna(), rows["after"])
+    return rows
+
+
+def _report(rows: pd.DataFrame, bands: tuple[Band, ...], at_least: float, about: _About) -> SwapReport:
+    """Count rows with the places of their grades before and after, and with whether they are contacted."""
+    before, after = rows["place_before"].to_numpy(), rows["place_after"].to_numpy()
     crossing = np.zeros((len(bands), len(bands)), dtype=int)
     np.add.at(crossing, (before, after), 1)
-    at_least = contact_cut(rows["before"].to_numpy(), bands, capacity)
     rows = rows.assign(
         owner=rows["owner"].astype(object).where(rows["owner"].notna(), UNKNOWN),
         region=rows["region"].astype(object).where(rows["region"].notna(), UNKNOWN),
@@ -186,26 +243,19 @@ def compare_scores(
         down=after > before,
         grade_before=[bands[at].name for at in before],
         grade_after=[bands[at].name for at in after],
-        contacts_before=rows["before"] >= at_least,
-        contacts_after=rows["after"] >= at_least,
     )
+    facts = {name: getattr(about, name) for name in _About.__dataclass_fields__ if name != "capacity"}
     return SwapReport(
-        target=target,
-        entity=entity,
-        measure=measure,
-        as_of=as_of,
-        live_version=live_version,
-        version=version,
+        **facts,
         rows=len(rows),
         bands=bands,
         crossing=tuple(tuple(int(count) for count in line) for line in crossing),
         up=int(rows["up"].sum()),
         down=int(rows["down"].sum()),
-        contacts=_contacts(rows, at_least, capacity),
+        contacts=_contacts(rows, at_least, about.capacity),
         by_owner=_lines(rows, "owner"),
         by_region=_lines(rows, "region"),
         largest=_largest(rows),
-        max_movers_share=max_movers_share,
     )
 
 

@@ -1,5 +1,6 @@
 """A swap report as text and as a page: counts first, then owners, regions, and those who move furthest."""
 
+import math
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -38,7 +39,10 @@ def _cap(report: SwapReport) -> list[str]:
 def _contacts(report: SwapReport) -> list[str]:
     """Contacts against the capacity, and who is new on the list."""
     contacts = report.contacts
-    told = f"Contacts, from a {report.measure} of {contacts.at_least:,.3f}: "
+    whom = f"from a {report.measure} of {contacts.at_least:,.3f}"
+    if report.graded_by is not None:
+        whom = f"those graded {report.bands[0].name} by {report.graded_by}"
+    told = f"Contacts, {whom}: "
     told += f"{contacts.before:,} now, {contacts.after:,} then"
     if contacts.capacity is None:
         told += "; capacity.contacts_per_week is not set."
@@ -73,7 +77,7 @@ def _crossing(report: SwapReport) -> Table:
     names = [band.name for band in report.bands]
     table = _table("now", "from", *(f"then {name}" for name in names), title="Grade now and then", texts=("now",))
     for band, counts in zip(report.bands, report.crossing, strict=True):
-        table.add_row(band.name, f"{band.at_least:,.3f}", *(f"{count:,}" for count in counts))
+        table.add_row(band.name, say_bound(band.at_least), *(f"{count:,}" for count in counts))
     return table
 
 
@@ -96,10 +100,17 @@ def _largest(report: SwapReport) -> Table:
     return table
 
 
+def say_bound(at_least: float) -> str:
+    """Where a grade begins; nobody reaches what is infinite."""
+    return f"{at_least:,.3f}" if math.isfinite(at_least) else "nobody"
+
+
 def make_page(report: SwapReport) -> str:
     """Return one HTML page that needs nothing else. All that comes from the data is text there, never HTML."""
     pages = Environment(loader=FileSystemLoader(PAGES), autoescape=True, undefined=StrictUndefined, trim_blocks=True)
-    return pages.get_template("swap.html").render(report=report, sentences=sum_up(report), heat=_heat(report))
+    return pages.get_template("swap.html").render(
+        report=report, sentences=sum_up(report), heat=_heat(report), bound=say_bound
+    )
 
 
 def _heat(report: SwapReport) -> list[list[float]]:

@@ -107,7 +107,7 @@ def play(folder: Path, grading: Mapping[str, Any], runs: list[Mapping[str, Mappi
     with open_ledger(folder / "ledger.db") as ledger:
         for at, rows in enumerate(runs, start=1):
             before = ledger.grades.run_before(datetime(2024, at, 1))
-            graded = grade_scores(config, ledger, make_scores(rows), {"churn": CARD}, before, folder)
+            graded = grade_scores(config, ledger.grades, make_scores(rows), {"churn": CARD}, before, folder)
             store(ledger, f"r{at}", f"2024-{at:02}-01", graded)
             told.append(dict(zip(graded.scores["entity_id"], graded.scores["grade"], strict=True)))
     return told
@@ -116,7 +116,7 @@ def play(folder: Path, grading: Mapping[str, Any], runs: list[Mapping[str, Mappi
 def grade(folder: Path, config: Config, rows: Mapping[str, Mapping[str, Any]], card: Scorecard | None = CARD) -> Graded:
     """Grade one run without a history."""
     with open_ledger("sqlite://") as ledger:
-        return grade_scores(config, ledger, make_scores(rows), {"churn": card}, None, folder)
+        return grade_scores(config, ledger.grades, make_scores(rows), {"churn": card}, None, folder)
 
 
 def grades_in(graded: Graded) -> dict[str, str]:
@@ -190,7 +190,7 @@ def test_what_a_person_or_something_else_graded_is_not_kept(tmp_path: Path) -> N
         store(ledger, "r1", "2024-01-01", Graded(make_scores(rows), {}, ()))
         now = make_scores({who: {"points": 78.0} for who in graded_by})
         before = ledger.grades.run_before(datetime(2024, 2, 1))
-        graded = grade_scores(config, ledger, now, {"churn": CARD}, before, tmp_path)
+        graded = grade_scores(config, ledger.grades, now, {"churn": CARD}, before, tmp_path)
     assert grades_in(graded) == {"model": "a", "hand": "b", "other": "b"}  # 78 is not below 75, and not 80
 
 
@@ -295,7 +295,7 @@ def test_the_value_at_risk_is_what_a_target_of_kind_value_expects(tmp_path: Path
     worth = {"x": expected | {"value": 1000.0}, "y": expected | {"value": 100.0}, "z": expected | {"value": 50.0}}
     scores = pd.concat([make_scores(rows), make_scores(worth)], ignore_index=True)
     with open_ledger("sqlite://") as ledger:
-        graded = grade_scores(config, ledger, scores, {"churn": CARD, "worth": None}, None, tmp_path)
+        graded = grade_scores(config, ledger.grades, scores, {"churn": CARD, "worth": None}, None, tmp_path)
     found = graded.scores[graded.scores["target"] == "churn"].set_index("entity_id")["grade"].to_dict()
     assert found == {"x": "a", "y": "b", "z": "c", "new": "b"}  # 500, 90, 5; the median of 100 is 40
     assert graded.scores.loc[graded.scores["target"] == "worth", "grade"].isna().all()

@@ -1,7 +1,6 @@
 """`leadsieve promote`: make the challenger, or another version, the live one."""
 
 import contextlib
-from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -21,6 +20,7 @@ from pipeline.config import Config, load_config
 
 if TYPE_CHECKING:
     from models.predict import Bundle
+    from pipeline.ledger import Ledger
     from pipeline.swap_report import SwapReport
     from pipeline.versions import Move
 
@@ -51,7 +51,7 @@ def promote(
         move = plan_promotion(settings, name, version)
         was_noted = read_history(settings, ledger, name).note is None
         with progress.status(f"Scoring with both versions of {name} ..."):
-            challenger, report = _compare(settings, move)
+            challenger, report = _compare(settings, ledger, move)
         if html is not None:
             from pipeline.swap_text import write_page
 
@@ -67,20 +67,22 @@ def promote(
         _show(report, move, dry_run=dry_run, was_noted=was_noted)
 
 
-def _compare(settings: Config, move: "Move") -> tuple["Bundle", "SwapReport"]:
+def _compare(settings: Config, ledger: "Ledger", move: "Move") -> tuple["Bundle", "SwapReport"]:
     """Load both versions and compare them on everybody to score at the end of the data."""
     from models.predict import load_bundle
     from pipeline.deployment import load_extract
     from pipeline.registry import find_bundle, read_champion
-    from pipeline.swap_population import make_population, make_swap_report
+    from pipeline.swap_population import make_population
+    from pipeline.swap_versions import Version, make_swap_report
 
     folder = find_bundle(settings, move.target, move.version, move.bundle_sha256)
-    challenger = load_bundle(folder, move.bundle_sha256)
+    challenger = Version(load_bundle(folder, move.bundle_sha256), move.version, move.bundle_sha256)
     champion = read_champion(settings, move.target)
-    live = None if champion is None else load_bundle(champion.folder, champion.bundle_sha256)
+    live = None
+    if champion is not None:
+        live = Version(load_bundle(champion.folder, champion.bundle_sha256), move.replaced, champion.bundle_sha256)
     population = make_population(settings, load_extract(settings), move.target)
-    numbers: Mapping[str, int | None] = {"version": move.version, "live_version": move.replaced}
-    return challenger, make_swap_report(settings, population, challenger, live, **numbers)
+    return challenger.bundle, make_swap_report(settings, ledger, population, challenger, live)
 
 
 def _show(report: "SwapReport", move: "Move", *, dry_run: bool, was_noted: bool) -> None:
