@@ -102,6 +102,7 @@ def _list_read_rights(models: frozenset[str]) -> Iterator[Piece]:
     """Rights that the nightly job needs to read what a salesman may not: field history, invoices."""
     tracked = sorted({"crm.lead", "res.partner", "sale.order"} & models)
     yield make_access("read_field_history", "mail.tracking.value", f"@{{{GROUP}}}", "r")
+    yield make_access("read_field_names", "ir.model.fields", f"@{{{GROUP}}}", "r")  # whose history it is
     yield make_rule(
         "only_sales_history", "mail.tracking.value", [f"@{{{GROUP}}}"], f"[('field_id.model', 'in', {tracked})]"
     )
