@@ -23,9 +23,19 @@ TABLES = ("customers", "contacts", "deals", "stage_changes", "activities", "orde
 
 
 def simulate(folder: Path, customers: int, events: float = 40) -> None:
-    """Simulate a CRM into Parquet files in which no customer is there twice."""
+    """Simulate a CRM into Parquet files, with no customer entered twice and no clerical errors."""
     command = [sys.executable, "-m", "pipeline.cli", "simulate", "--out", str(folder), "--json", "--no-truth"]
-    command += ["--customers", str(customers), "--events-per-customer", str(events), "--duplicates", "0", "--force"]
+    command += [
+        "--customers",
+        str(customers),
+        "--events-per-customer",
+        str(events),
+        "--duplicates",
+        "0",
+        "--dirt",
+        "0",
+        "--force",
+    ]
     subprocess.run(command, check=True, stdout=subprocess.PIPE, cwd=HERE.parent)
 
 
