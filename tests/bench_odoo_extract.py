@@ -27,12 +27,13 @@ from pipeline.extract import extract
 
 ROOT = Path(__file__).resolve().parent.parent
 BAR = 5000
+EVENTS = 40
 
 
 def prepare(server: Path, customers: int) -> None:
     """Put a simulated CRM into the server."""
     with tempfile.TemporaryDirectory() as folder:
-        simulate(Path(folder), customers, 12)
+        simulate(Path(folder), customers, EVENTS)
         load_world(server, Path(folder))
 
 
