@@ -50,6 +50,8 @@ class Traits:
         Whether records may be inserted and deleted.
     has_history, has_tasks : bool
         Whether there is an adapter for the history of scores, and one for tasks.
+    many : int
+        How many records a large batch of these tests has, where the CRM takes as many.
 
     """
 
@@ -59,6 +61,7 @@ class Traits:
     adds_records: bool = True
     has_history: bool = True
     has_tasks: bool = True
+    many: int = 250
 
 
 class Subject(Protocol):
@@ -226,6 +229,6 @@ class ReadConformance:
 
     def test_more_records_than_a_batch_holds_are_read(self, subject: Subject) -> None:
         with subject.open() as adapter:
-            many = min(adapter.capabilities().max_batch + 1, 250)
+            many = min(adapter.capabilities().max_batch + 1, subject.traits.many)
         ids = subject.make([OLD] * many)
         assert read_rows(subject, ids) == dict.fromkeys(ids, OLD)

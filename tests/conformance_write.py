@@ -92,7 +92,7 @@ class WriteConformance:
 
     def test_a_full_batch_is_taken(self, subject: Subject) -> None:
         with subject.open() as adapter:
-            many = min(adapter.capabilities().max_batch, 250)
+            many = min(adapter.capabilities().max_batch, subject.traits.many)
         ids = subject.make([OLD] * many)
         results = write(subject, dict.fromkeys(ids, (OLD, NEW)))
         assert statuses(results) == [(one, "done") for one in ids]

@@ -167,8 +167,8 @@ class RealOdoo:
         """Take a key away."""
         self.execute("DELETE FROM res_users_apikeys WHERE index = %s", (key[:8],))
 
-    def execute(self, statement: str, parameters: Sequence[Any] = ()) -> None:
-        """Run one statement in its database, behind its back."""
+    def execute(self, statement: str, parameters: Sequence[Any] = ()) -> list[Any]:
+        """Run one statement in its database, behind its back; returns its rows."""
         settings = self.settings
         url = URL.create(
             "postgresql+pg8000",
@@ -180,7 +180,8 @@ class RealOdoo:
         )
         engine = create_engine(url, poolclass=NullPool)
         with engine.begin() as connection:
-            connection.exec_driver_sql(statement, tuple(parameters))
+            result = connection.exec_driver_sql(statement, tuple(parameters))
+            return [tuple(row) for row in result] if result.returns_rows else []
 
     def close(self) -> None:
         """Close the administrator's connection."""

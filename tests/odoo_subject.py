@@ -3,18 +3,46 @@
 from collections import Counter
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import closing, contextmanager
+from pathlib import Path
 from typing import Any
 
 from conformance import Row, Traits
+from crm_world import make_config
+from odoo_server import QUIET, RealOdoo
 
 from pipeline.adapters.odoo_client import OdooClient
 from pipeline.adapters.odoo_follow_ups import OdooFollowUps
 from pipeline.adapters.odoo_history import OdooHistory
+from pipeline.adapters.odoo_install import OdooInstaller
+from pipeline.adapters.odoo_own import HISTORY
 from pipeline.adapters.odoo_target import OdooTarget
 from pipeline.adapters.target import TargetTable, Value
+from pipeline.config import Config
 
 LEAD = "crm.lead"
-EVERYBODY = {"active_test": False, "tracking_disable": True}
+
+
+FIELDS = {"x_ls_probability": "probability", "x_ls_grade": "grade", "x_ls_reasons_en": "reasons_en"}
+"""Fields of leads that `leadsieve crm install` makes for this test."""
+
+
+def install(server: RealOdoo, folder: Path) -> Config:
+    """Make in a real Odoo what scores, their history and tasks need; returns the deployment that needs it."""
+    mapping = {"target": LEAD, "key": "id", "fields": FIELDS, "decimals": 4}
+    place = {"adapter": "odoo", "url_env": "ODOO_URL", "database": server.database, "key_env": "ODOO_KEY"}
+    config = make_config(
+        folder,
+        sqlite=None,
+        **place,
+        tables={"conversion": mapping},
+        history={},
+        follow_ups={"flags": {"conversion": ["silent"]}},
+    )
+    installer = OdooInstaller(server.admin, config)
+    installer.install()
+    if not installer.is_member("nightly"):
+        installer.add_member("nightly")
+    return config
 
 
 class OdooSubject:
@@ -28,19 +56,23 @@ class OdooSubject:
         A number, a short and a long text of a lead.
     count : callable or None
         How often each (id, field) got another value by now, whoever changed it.
+    has_own : bool
+        Whether there is a history of scores.
 
     """
 
     table = TargetTable(LEAD, "id")
     absent = "2147483000"
-    traits = Traits(refused=(0.5, "nul \0", "x"), has_null_numbers=False, archives=True, adds_records=False)
+    traits = Traits(refused=(0.5, "nul \0", "x"), has_null_numbers=False, archives=True, adds_records=False, many=50)
 
     def __init__(
         self,
         connect: Callable[[str], OdooClient],
         fields: tuple[str, str, str],
         count: Callable[[], Mapping[tuple[str, str], int]] | None = None,
+        has_own: bool = False,
     ) -> None:
+        self._has_own = has_own
         self.fields = fields
         self._connect = connect
         self._admin = connect("admin")
@@ -49,12 +81,15 @@ class OdooSubject:
         self._before: Counter[tuple[str, str]] = Counter()
 
     def close(self) -> None:
-        """Take the leads of the test away."""
+        """Take away what the test has made."""
         self._call("unlink", ids=self._here())
+        if self._has_own:
+            rows = self._admin.call(HISTORY, "search", domain=[["x_run_id", "in", ["r1", "r11", "r2"]]])
+            self._admin.call(HISTORY, "unlink", ids=rows)
         self._admin.close()
 
     def _call(self, method: str, **arguments: Any) -> Any:
-        return self._admin.call(LEAD, method, context=EVERYBODY, **arguments)
+        return self._admin.call(LEAD, method, context=QUIET, **arguments)
 
     def _here(self) -> list[int]:
         found: list[int] = self._call("search", domain=[["id", "in", self._ids]])
@@ -77,13 +112,25 @@ class OdooSubject:
 
     def make(self, rows: Sequence[Row]) -> list[str]:
         values = [
-            {"name": "conformance", **{name: _shown(value) for name, value in zip(self.fields, row, strict=True)}}
+            {
+                "name": "conformance",
+                **self._owner(),
+                **{name: _shown(value) for name, value in zip(self.fields, row, strict=True)},
+            }
             for row in rows
         ]
         made = self._call("create", vals_list=values)
         self._ids += made
         self._before = self._counted()
         return [str(one) for one in made]
+
+    def _owner(self) -> dict[str, int]:
+        """The salesperson of a lead, who gets its tasks."""
+        return (
+            {"user_id": self._admin.call("res.users", "search", domain=[["login", "=", "nightly"]])[0]}
+            if self._has_own
+            else {}
+        )
 
     def edit(self, record_id: str, name: str, value: Value) -> None:
         counted = self._counted()

@@ -16,11 +16,13 @@ from conformance_write import (  # noqa: E402
     WriteConformance,
 )
 from crm_world import SERVED  # noqa: E402
-from fake_odoo import FakeOdoo, fake_odoo  # noqa: E402, F401
+from fake_odoo import FakeOdoo  # noqa: E402
 from faulty_subject import FaultySubject  # noqa: E402
-from odoo_subject import OdooSubject  # noqa: E402
+from odoo_server import RealOdoo  # noqa: E402
+from odoo_subject import FIELDS, OdooSubject, install  # noqa: E402
 from postgres_server import Database  # noqa: E402
 from sql_subject import SqlSubject  # noqa: E402
+from write_log import install_log, read_log, remove_log  # noqa: E402
 
 from pipeline.adapters.odoo_client import OdooClient  # noqa: E402
 
@@ -60,6 +62,25 @@ def on_fake_odoo(request: pytest.FixtureRequest) -> Subject:
     return made
 
 
+@pytest.fixture(scope="module")
+def logged_odoo(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Iterator[RealOdoo]:
+    """A real Odoo that has what leadsieve installs, and whose database logs what really changes."""
+    server: RealOdoo = request.getfixturevalue("odoo")
+    install(server, tmp_path_factory.mktemp("odoo"))
+    remove_log(server.execute, "crm_lead")
+    install_log(server.execute, "crm_lead", "id", tuple(FIELDS))
+    yield server
+    remove_log(server.execute, "crm_lead")
+
+
+def on_real_odoo(request: pytest.FixtureRequest) -> Subject:
+    server: RealOdoo = request.getfixturevalue("logged_odoo")
+    names = ("x_ls_probability", "x_ls_grade", "x_ls_reasons_en")
+    made = OdooSubject(server.connect, names, lambda: read_log(server.execute), has_own=True)
+    request.addfinalizer(made.close)
+    return made
+
+
 SUBJECTS: Mapping[str, tuple[Traits, Make]] = {
     "sqlite": (SqlSubject.traits, lambda request: SqlSubject(request.getfixturevalue("tmp_path"))),
     "postgresql": (SqlSubject.traits, on_postgres),
@@ -69,6 +90,7 @@ SUBJECTS: Mapping[str, tuple[Traits, Make]] = {
         lambda request: FaultySubject(failure="atomic", compares=False),
     ),
     "fake odoo": (replace(OdooSubject.traits, has_history=False, has_tasks=False), on_fake_odoo),
+    "real odoo": (OdooSubject.traits, on_real_odoo),
 }
 
 
