@@ -14,6 +14,7 @@ import pyarrow as pa
 import pytest
 from crm_world import crm_folder  # noqa: F401  (a fixture)
 from fake_odoo import fake_odoo  # noqa: F401  (a fixture)
+from odoo_place import fake_place, place, real_place  # noqa: F401  (fixtures)
 from odoo_server import odoo  # noqa: F401  (a fixture)
 from postgres_server import postgres, postgres_server  # noqa: F401  (fixtures)
 from small_crm import Answer, World, copy_world, make_demo

@@ -80,8 +80,10 @@ class OdooField:
             return (float(value) if digits is None else round(float(value), digits)) + 0.0
         if self.type == "selection" and value == "":
             return None
-        if isinstance(value, str) and self.type in ("datetime", "date"):
-            return value.replace("T", " ")[: 19 if self.type == "datetime" else 10]
+        if isinstance(value, str) and self.type == "date":
+            return value[:10]
+        if isinstance(value, str) and self.type == "datetime":
+            return f"{value} 00:00:00" if len(value) == len("2024-05-01") else value.replace("T", " ")[:19]
         return value
 
 
