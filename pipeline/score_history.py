@@ -13,6 +13,7 @@ from typing import Any
 
 import pandas as pd
 
+from pipeline.adapters.patient import BudgetError
 from pipeline.adapters.target import HistoryAdapter, HistoryRow
 from pipeline.config import Config
 from pipeline.forgotten_scores import scores_to_write
@@ -34,6 +35,8 @@ class HistoryReport:
         Rows that were there.
     earlier : int
         Rows of earlier runs that had stopped halfway, which were added too.
+    waiting : int
+        Rows for which the budget of the run had no room; the next run adds them.
     removed : int
         Undo: rows that were removed.
 
@@ -42,26 +45,56 @@ class HistoryReport:
     added: int = 0
     unchanged: int = 0
     earlier: int = 0
+    waiting: int = 0
     removed: int = 0
 
 
-def count_missing(config: Config, history: HistoryAdapter, scores: pd.DataFrame, run_id: str) -> HistoryReport:
-    """Count the rows that a run would add; nothing is written."""
+@dataclass(frozen=True)
+class HistoryPlan:
+    """The scores of a run that are not in the history yet, and how many are."""
+
+    run_id: str
+    missing: pd.DataFrame
+    unchanged: int
+
+
+def plan_history(config: Config, history: HistoryAdapter, scores: pd.DataFrame, run_id: str) -> HistoryPlan:
+    """Read which scores of a run are there; nothing is written.
+
+    Parameters
+    ----------
+    config : Config
+    history : HistoryAdapter
+        Where they go.
+    scores : DataFrame
+        Score frame of the run, of all targets and horizons; those of forgotten entities are left out.
+    run_id : str
+        The run.
+
+    Raises
+    ------
+    CrmError
+        If the CRM does not answer.
+
+    """
     wanted, there = scores_to_write(config, scores), history.history_keys(run_id)
-    missing = sum(key not in there for key in _keys(wanted, run_id)) if there else len(wanted)
-    return HistoryReport(missing, len(wanted) - missing)
+    if there:
+        keys = list(_keys(wanted, run_id))
+        wanted = wanted[[key not in there for key in keys]]
+    return HistoryPlan(run_id, wanted, len(there))
 
 
 def add_history(
     config: Config,
     ledger: Ledger,
     history: HistoryAdapter,
-    scores: pd.DataFrame,
-    run_id: str,
+    plan: HistoryPlan,
     max_batch: int = ROWS,
     advance: Callable[[int], None] = lambda rows: None,
 ) -> HistoryReport:
-    """Add the scores of a run, of all targets and horizons, that are not there yet; first those of stopped runs.
+    """Add the scores that a plan says are missing; first those of runs that stopped halfway.
+
+    Where the budget of the run is spent the rest waits for the next one.
 
     Parameters
     ----------
@@ -71,10 +104,8 @@ def add_history(
         Its ledger, in which the run has been started.
     history : HistoryAdapter
         Where they go.
-    scores : DataFrame
-        Score frame of the run; those of forgotten entities are left out.
-    run_id : str
-        The run.
+    plan : HistoryPlan
+        Of `plan_history`.
     max_batch : int
         Rows that the CRM takes at once.
     advance : callable
@@ -87,12 +118,31 @@ def add_history(
 
     """
     size = min(ROWS, max_batch)
-    earlier = 0
-    for stopped in ledger.history.unfinished():
-        if stopped != run_id:
-            earlier += _add_run(config, ledger, history, ledger.scores(stopped), stopped, size, advance).added
-    done = _add_run(config, ledger, history, scores, run_id, size, advance)
-    return HistoryReport(done.added, done.unchanged, earlier)
+    stopped = [run_id for run_id in ledger.history.unfinished() if run_id != plan.run_id]
+    ledger.history.begin(plan.run_id, "adding")
+    earlier = added = 0
+    try:
+        for run_id in stopped:
+            left = plan_history(config, history, ledger.scores(run_id), run_id)
+            for rows in _add(history, left, size):
+                earlier += rows
+                advance(rows)
+            ledger.history.finish(run_id, "done", left.unchanged + len(left.missing))
+        for rows in _add(history, plan, size):
+            added += rows
+            advance(rows)
+    except BudgetError:
+        return HistoryReport(added, plan.unchanged, earlier, waiting=len(plan.missing) - added)
+    ledger.history.finish(plan.run_id, "done", plan.unchanged + added)
+    return HistoryReport(added, plan.unchanged, earlier)
+
+
+def _add(history: HistoryAdapter, plan: HistoryPlan, size: int) -> Iterator[int]:
+    """Add the rows of a plan batch by batch; yields how many each had."""
+    for start in range(0, len(plan.missing), size):
+        rows = list(make_rows(plan.missing.iloc[start : start + size], plan.run_id))
+        history.add_history(rows)
+        yield len(rows)
 
 
 def remove_history(ledger: Ledger, history: HistoryAdapter, run_id: str) -> HistoryReport:
@@ -101,29 +151,6 @@ def remove_history(ledger: Ledger, history: HistoryAdapter, run_id: str) -> Hist
     removed = history.remove_history(run_id)
     ledger.history.finish(run_id, "removed", removed)
     return HistoryReport(removed=removed)
-
-
-def _add_run(
-    config: Config,
-    ledger: Ledger,
-    history: HistoryAdapter,
-    scores: pd.DataFrame,
-    run_id: str,
-    size: int,
-    advance: Callable[[int], None],
-) -> HistoryReport:
-    """Add the rows of one run that are missing."""
-    wanted = scores_to_write(config, scores)
-    ledger.history.begin(run_id, "adding")
-    there = history.history_keys(run_id)
-    if there:
-        wanted = wanted[[key not in there for key in _keys(wanted, run_id)]]
-    for start in range(0, len(wanted), size):
-        rows = list(make_rows(wanted.iloc[start : start + size], run_id))
-        history.add_history(rows)
-        advance(len(rows))
-    ledger.history.finish(run_id, "done", len(wanted) + len(there))
-    return HistoryReport(len(wanted), len(there))
 
 
 def _keys(scores: pd.DataFrame, run_id: str) -> Iterator[str]:
