@@ -91,20 +91,28 @@ class OdooInstaller:
 
     def is_member(self, login: str) -> bool:
         """Whether a user is in the group of the nightly job."""
-        user = self._find_user(login)
+        user = self.find_user(login)
         group = self._ids.get(GROUP) or self._resolve_name(GROUP)
         return bool(group and self._find("res.users", [("id", "=", user), ("group_ids", "in", [group])]))
 
     def add_member(self, login: str) -> None:
         """Put a user into the group of the nightly job."""
-        user, group = self._find_user(login), self._resolve_name(GROUP)
+        user, group = self.find_user(login), self._resolve_name(GROUP)
         self._client.call("res.users", "write", ids=[user], vals={"group_ids": [[4, group]]}, context=QUIET)
 
     def _find(self, model: str, domain: Sequence[Any]) -> int | None:
         """Id of the first record that a domain names."""
         return next(iter(find_ids(self._client, model, domain)), None)
 
-    def _find_user(self, login: str) -> int:
+    def find_user(self, login: str) -> int:
+        """Return the id of an internal user.
+
+        Raises
+        ------
+        ConfigError
+            If there is none of that login.
+
+        """
         user = self._find("res.users", [("login", "=", login), ("share", "=", False)])
         if user is None:
             known = [row["login"] for row in read_where(self._client, "res.users", [("share", "=", False)], ["login"])]

@@ -46,7 +46,7 @@ _TITLES = MappingProxyType(
         "value": ("Customer value", "客户价值"),
     }
 )
-_WORDS = MappingProxyType({"Scores": "评分记录", "Scored": "已评分", "Lead scores": "线索评分"})
+_WORDS = MappingProxyType({"Scores": "评分记录", "Scored": "已评分", "Reasons": "原因", "Lead scores": "线索评分"})
 _RATES = frozenset({"probability", "probability_low", "probability_high", "coverage", "unseen_share"})
 _LONG = frozenset({"reasons_en", "reasons_zh", "vetoes", "flags"})
 _FIRST = ("grade", "probability", "points")
@@ -95,8 +95,8 @@ def list_history_views(models: Sequence[str]) -> Iterator[Piece]:
         said, title = {"name": {values["name"]: _WORDS["Scores"]}}, f"action 'Scores' of {model}"
         yield Piece(name, "ir.actions.act_window", title, values, kept=("domain",), chinese=said)
         button = (
-            f'<button name="@{{{name}}}" type="action" class="oe_stat_button" icon="fa-line-chart" invisible="not id">'
-            '<span class="o_stat_text">Scores</span></button>'
+            f'<button name="@{{{name}}}" type="action" class="oe_stat_button" icon="fa-line-chart" invisible="not id" '
+            'string="Scores"/>'
         )
         arch = f'<data><xpath expr="//div[@name=\'button_box\']" position="inside">{button}</xpath></data>'
         yield _make_view(model, "button", _PLACES[model]["form"][0], arch)
@@ -127,12 +127,23 @@ def _tags(names: Sequence[str]) -> str:
     return "".join(_tag(name, name.removeprefix("x_")) for name in names)
 
 
-def _tag(name: str, value: str, **more: str) -> str:
-    """One field, read-only, as its score value is shown best."""
+def _tag(name: str, value: str, scored: str = "", **more: str) -> str:
+    """One field, read-only, as its score value is shown best; numbers only where there is a score.
+
+    Odoo shows a number that is not there as 0; `scored` is the field that tells the two apart.
+    """
     attributes = {"name": name, "readonly": "1", **more}
     if value in _RATES:
         attributes["widget"] = "percentage"
+    if scored and scored != name and value not in _LONG:
+        attributes["invisible"] = f"not {scored}"
     return f"<field {' '.join(f'{key}={quoteattr(text)}' for key, text in attributes.items())}/>"
+
+
+def _find_mark(target: Shown) -> str:
+    """Field of a target that is filled where there is a score; none if no text or time is written."""
+    marks = ("grade", "as_of", "run_id", "model_version", "card", "card_version")
+    return next((target.fields[value] for value in marks if value in target.fields), "")
 
 
 def _ordered(target: Shown) -> list[tuple[str, str]]:
@@ -145,7 +156,7 @@ def _ordered(target: Shown) -> list[tuple[str, str]]:
 def _extend_list(targets: Sequence[Shown]) -> str:
     """Columns: grade and probability are shown, the others can be."""
     columns = [
-        _tag(name, value, optional="show" if value in ("grade", "probability") else "hide")
+        _tag(name, value, _find_mark(target), optional="show" if value in ("grade", "probability") else "hide")
         for target in targets
         for value, name in _ordered(target)
     ]
@@ -159,7 +170,7 @@ def _extend_kanban(targets: Sequence[Shown]) -> str:
         first = [(value, name) for value, name in _ordered(target) if value in ("grade", "probability")]
         if first:
             tags = " ".join(_tag(name, value) for value, name in first)
-            parts.append(f'<div class="text-muted" invisible="not {first[0][1]}">{tags}</div>')
+            parts.append(f'<div class="d-flex gap-2 text-muted" invisible="not {first[0][1]}">{tags}</div>')
     if not parts:
         return ""
     place = "//t[@t-name='card']/field[@name='name']"
@@ -167,12 +178,17 @@ def _extend_kanban(targets: Sequence[Shown]) -> str:
 
 
 def _extend_form(targets: Sequence[Shown]) -> str:
-    """A group for each target, before the pages."""
+    """A group for each target, before the pages: short values left, long texts right; none without a score."""
     groups = []
     for target in targets:
-        tags = "".join(_tag(name, value) for value, name in _ordered(target))
-        groups.append(f'<group string="{_TITLES[target.kind][0]}">{tags}</group>')
-    return f'<xpath expr="//sheet/notebook" position="before"><group>{"".join(groups)}</group></xpath>'
+        mark = _find_mark(target)
+        hidden = f' invisible="not {mark}"' if mark else ""
+        short = "".join(_tag(name, value) for value, name in _ordered(target) if value not in _LONG)
+        long = "".join(_tag(name, value) for value, name in _ordered(target) if value in _LONG)
+        title = quoteattr(_TITLES[target.kind][0])
+        right = f'<group string="Reasons">{long}</group>' if long else ""
+        groups.append(f"<group{hidden}><group string={title}>{short}</group>{right}</group>")
+    return f'<xpath expr="//sheet/notebook" position="before">{"".join(groups)}</xpath>'
 
 
 def _extend_search(targets: Sequence[Shown]) -> str:

@@ -71,6 +71,8 @@ def _install_in_odoo(settings: Config, key_env: str, user: str | None, check: bo
     key = read_environment(key_env, "the API key of an administrator of Odoo, needed this once")
     with closing(OdooClient(url, str(section.database), key)) as client:
         installer = OdooInstaller(client, settings)
+        if user:
+            installer.find_user(user)  # a name that is not known stops it before anything is made
         with progress.status("Looking into Odoo ..." if check else "Making what is missing ..."):
             found = installer.look() if check else installer.install()
             rows = [{"piece": one.piece.title, "state": str(one.state)} for one in found]
