@@ -159,10 +159,10 @@ class WriteLedger:
         with answering(self._engine, "settling interrupted writes"), writing(self._engine).begin() as connection:
             settle_singles(connection, singles)
             for number, ends in of_batch.items():
-                left = select(func.count()).select_from(EXCEPTIONS).where(EXCEPTIONS.c.batch == number)
+                odd = select(EXCEPTIONS.c.record_id, EXCEPTIONS.c.field).where(EXCEPTIONS.c.batch == number)
+                settled = ends.keys() | {(record_id, name) for record_id, name in connection.execute(odd)}
                 cells = connection.scalar(select(BATCHES.c.cells).where(BATCHES.c.number == number))
-                is_whole = len(ends) + (connection.scalar(left) or 0) == cells
-                _settle(connection, number, ends, is_whole)
+                _settle(connection, number, ends, whole=len(settled) == cells)
 
     def drop_planned(self, table_name: str) -> int:
         """Drop what was planned for a table and never sent; returns how many values."""

@@ -170,6 +170,12 @@ class PatientTarget:
         """Limits of this CRM."""
         return self._target.capabilities()
 
+    @property
+    def read_size(self) -> int:
+        """Records per request that only reads."""
+        limits = self._target.capabilities()
+        return limits.max_read or limits.max_batch
+
     def describe(self, target: TargetTable, fields: Sequence[str]) -> Mapping[str, TargetField]:
         """Look fields up in the CRM's own catalogue."""
         return self.patience.call(lambda: self._target.describe(target, fields), 1, self._count)
@@ -186,7 +192,7 @@ class PatientTarget:
 
     def read_parts(self, table: TargetTable, ids: Sequence[str], fields: Sequence[str]) -> Iterator[FieldValues]:
         """Read fields of records, one request after the other."""
-        size = self.capabilities().max_batch
+        size = self.read_size
         for start in range(0, len(ids), size):
             part = ids[start : start + size]
             yield self.patience.call(lambda part=part: self._target.read_fields(table, part, fields), 1, self._count)  # type: ignore[misc]

@@ -4,6 +4,7 @@ Columns go there and come back as JSON lists, which both sides make and read far
 """
 
 import json
+import re
 from collections.abc import Sequence
 from datetime import date, datetime
 from typing import Any
@@ -13,14 +14,18 @@ from sqlalchemy import (
     Connection,
     DateTime,
     Float,
+    FromClause,
+    Integer,
     Numeric,
+    Select,
+    String,
     TableClause,
-    TableValuedAlias,
     Text,
     bindparam,
     cast,
     func,
     select,
+    text,
     update,
 )
 from sqlalchemy.ext.compiler import compiles
@@ -32,6 +37,11 @@ from pipeline.adapters.sql_types import to_key, to_plain, to_record_id, to_store
 from pipeline.adapters.target import FieldValues, Value
 
 Cell = ColumnClause[Any]
+
+SEPARATOR = "\x1f"
+"""Stands between ids that are sent in one text."""
+
+_WHOLE = re.compile(rf"(?:(?:0|-?[1-9]\d{{0,17}})(?:{SEPARATOR}|$))*")
 
 
 class _Lists(FunctionElement[Any]):
@@ -50,7 +60,7 @@ def _compile_lists(lists: _Lists, compiler: SQLCompiler, **options: Any) -> str:
 def read_at_once(
     connection: Connection, place: TableClause, key: Cell, ids: Sequence[str], cells: Sequence[Cell], lock: bool
 ) -> FieldValues:
-    """Read columns of records; a record whose key is there twice is there twice.
+    """Read columns of records, in the order of the ids; a record whose key is there twice is there twice.
 
     Parameters
     ----------
@@ -69,16 +79,17 @@ def read_at_once(
 
     """
     there = place.alias("leadsieve_records")
-    given = _give(k=[one for one in _keys(ids, key) if one is not None])
-    columns = [there.c[cell.name].label(f"v{i}") for i, cell in enumerate([key, *cells])]
-    query = select(*columns).select_from(given.join(there, there.c[key.name] == cast(given.c.k, key.type)))
+    # the database knows how long an array is, and so whether to look records up or to read the whole table
+    listed = func.string_to_array(SEPARATOR.join(find_keys(ids, key)), SEPARATOR)
+    given = func.unnest(listed).table_valued("k", with_ordinality="n", name="leadsieve_given").render_derived()
+    columns = [there.c[cell.name].label(f"v{i}") for i, cell in enumerate(cells)]
+    query = select(given.c.k, *columns).order_by(given.c.n)
+    query = query.select_from(given.join(there, there.c[key.name] == cast(given.c.k, key.type)))
     if lock:
         query = query.with_for_update(key_share=True, of=there)  # others may go on referring to these records
-    found = query.subquery("leadsieve_found")
-    texts = connection.execute(select(*(cast(func.json_agg(column), Text) for column in found.c))).one()
-    keys, *values = (read_column(text, cell.type) for text, cell in zip(texts, [key, *cells], strict=True))
-    names = [cell.name for cell in cells]
-    return FieldValues([to_record_id(one) for one in keys], dict(zip(names, values, strict=True)))
+    keys, *texts = connection.execute(_pack(query.subquery("leadsieve_found"))).one()
+    values = (read_column(text, cell.type) for text, cell in zip(texts, cells, strict=True))
+    return FieldValues(read_column(keys, Text()), dict(zip((cell.name for cell in cells), values, strict=True)))
 
 
 def update_at_once(
@@ -89,25 +100,52 @@ def update_at_once(
     cells: Sequence[Cell],
     expected: Sequence[Sequence[Value]],
     values: Sequence[Sequence[Value]],
-) -> None:
-    """Update the records all of whose cells still have their expected values."""
+) -> FieldValues:
+    """Update the records all of whose cells still have their expected values; returns what those have then.
+
+    Every id must be one of `find_keys`. What an AFTER trigger does to a record is not seen here.
+    """
     olds = {f"old_{i}": prepare_column(column, cells[i].type) for i, column in enumerate(expected)}
     news = {f"new_{i}": prepare_column(column, cells[i].type) for i, column in enumerate(values)}
-    given = _give(k=_keys(ids, key), **olds, **news)
+    columns = {"k": ids, **olds, **news}
+    # the database takes these lists for short, and so looks records up by their key
+    lists = _Lists(*(bindparam(f"its_{name}", to_json(column), Text) for name, column in columns.items()))
+    given = lists.table_valued(*columns, name="leadsieve_given").render_derived()
     same = [cell.is_not_distinct_from(cast(given.c[f"old_{i}"], cell.type)) for i, cell in enumerate(cells)]
     changes = {cell: cast(given.c[f"new_{i}"], cell.type) for i, cell in enumerate(cells)}
-    connection.execute(update(place).where(key == cast(given.c.k, key.type), *same).values(changes))
+    statement = update(place).where(key == cast(given.c.k, key.type), *same).values(changes)
+    stored = [cell.label(f"v{i}") for i, cell in enumerate(cells)]
+    keys, *texts = connection.execute(_pack(statement.returning(given.c.k, *stored).cte("leadsieve_found"))).one()
+    found = (read_column(text, cell.type) for text, cell in zip(texts, cells, strict=True))
+    return FieldValues(read_column(keys, Text()), dict(zip((cell.name for cell in cells), found, strict=True)))
 
 
-def _give(**columns: Sequence[Any]) -> TableValuedAlias:
-    """Rows of the columns that are sent along."""
-    lists = _Lists(*(bindparam(f"its_{name}", to_json(values), Text) for name, values in columns.items()))
-    return lists.table_valued(*columns, name="leadsieve_given").render_derived()
+def _pack(rows: FromClause) -> Select[Any]:
+    """Rows as one row of JSON lists."""
+    return select(*(cast(func.json_agg(column), Text) for column in rows.c))
 
 
-def _keys(ids: Sequence[str], key: Cell) -> list[Any]:
-    """Keys of records, null for an id that no record can have."""
-    return [to_key(one, key.type) for one in ids]
+_IS_PLAIN = text(
+    "SELECT c.relkind = 'r' AND NOT c.relhasrules AND NOT c.relhassubclass AND NOT EXISTS ("
+    "SELECT 1 FROM pg_trigger t WHERE t.tgrelid = c.oid AND NOT t.tgisinternal AND t.tgtype & 18 = 16"  # AFTER UPDATE
+    ") FROM pg_class c WHERE c.oid = CAST(:name AS regclass)"
+)
+
+
+def may_change_later(connection: Connection, place: TableClause) -> bool:
+    """Whether something of the database may change a record after it was updated, an AFTER trigger for instance."""
+    name = connection.dialect.identifier_preparer.format_table(place)
+    return not connection.scalar(_IS_PLAIN, {"name": name})
+
+
+def find_keys(ids: Sequence[str], key: Cell) -> Sequence[str]:
+    """Return those ids that a key of this type can have, such as 7 and not 007 for a number."""
+    if isinstance(key.type, Integer) and _WHOLE.fullmatch(SEPARATOR.join(ids)):
+        return ids
+    if isinstance(key.type, String) and SEPARATOR not in "".join(ids):
+        return ids
+    keys = ((one, to_key(one, key.type)) for one in ids if SEPARATOR not in one)
+    return [one for one, found in keys if found is not None and to_record_id(found) == one]
 
 
 def can_take_columns(connection: Connection, cells: Sequence[Cell]) -> bool:

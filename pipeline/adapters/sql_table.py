@@ -20,7 +20,7 @@ from sqlalchemy import (
 )
 from sqlalchemy.types import TypeEngine
 
-from pipeline.adapters.sql_batch import can_take_columns, read_at_once, update_at_once
+from pipeline.adapters.sql_batch import can_take_columns, find_keys, may_change_later, read_at_once, update_at_once
 from pipeline.adapters.sql_types import make_bindable, to_key, to_plain, to_record_id, to_stored
 from pipeline.adapters.target import FieldValues, RecordResult, Status, Value, WriteBatch
 from pipeline.database import execute_many
@@ -92,14 +92,15 @@ class SqlTable:
         """
         if batch.action != "update" or not self._takes_columns(batch.fields):
             return False
-        cells = [self._table.c[name] for name in batch.fields]
-        if any(to_record_id(to_key(one, self._key.type)) != one for one in batch.ids):  # such as 007 for the key 7
+        if find_keys(batch.ids, self._key) != batch.ids:
             return False
-        update_at_once(self._connection, self._table, self._key, batch.ids, cells, batch.expected, batch.values)
-        after = self.read(batch.ids, batch.fields)
-        if after.ids == batch.ids:
-            return list(after.columns.values()) == batch.values
-        return to_records(after) == dict(zip(batch.ids, zip(*batch.values, strict=True), strict=True))
+        place, cells = (self._connection, self._table, self._key), [self._table.c[name] for name in batch.fields]
+        found = update_at_once(*place, batch.ids, cells, batch.expected, batch.values)
+        if len(found.ids) == len(batch.ids) and may_change_later(*place[:2]):
+            found = read_at_once(*place, batch.ids, cells, lock=False)
+        if found.ids == batch.ids:
+            return list(found.columns.values()) == batch.values
+        return len(found.ids) == len(batch.ids) and to_records(found) == _to_rows(batch, batch.values)
 
     def write(self, batch: WriteBatch) -> list[RecordResult]:
         """Write a batch within the transaction, and read it back; its records are locked first.

@@ -4,6 +4,7 @@ import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
+from itertools import repeat
 from typing import Any, TypeVar
 
 from sqlalchemy import Column, Connection, Engine, Inspector, MetaData, Table, inspect, table
@@ -98,11 +99,11 @@ class SqlTarget:
 
     def capabilities(self) -> Capabilities:
         """Limits of a database: a batch is one transaction, so one bad record fails it."""
-        return Capabilities(max_batch=10_000, per_record_values=True, failure="atomic", rate_per_second=None)
+        return Capabilities(10_000, per_record_values=True, failure="atomic", rate_per_second=None, max_read=200_000)
 
     def describe(self, target: TargetTable, fields: Sequence[str]) -> dict[str, TargetField]:
         """Look fields up in the database's catalogue; see `TargetAdapter.describe`."""
-        types = self._try("reading its catalogue", partial(self._read_types, target))
+        types = self._ask("reading its catalogue", partial(self._read_types, target))
         for name in (target.key, *fields):
             if name not in types:
                 place = f"table '{target.name}' of {describe_place(self._engine.url)}"
@@ -192,7 +193,7 @@ class SqlTarget:
             self._create(batch.table)
         try:
             if self._write_at_once(batch):
-                return [RecordResult(one, "done") for one in batch.ids]
+                return list(map(RecordResult._make, zip(batch.ids, repeat("done"), repeat(None))))
             with writing(self._engine).begin() as connection:
                 return self._table_on(connection, batch.table).write(batch)
         except DBAPIError as error:

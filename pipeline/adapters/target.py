@@ -6,7 +6,7 @@ adapter translates between plain values and what its CRM stores.
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Literal, Protocol
+from typing import Literal, NamedTuple, Protocol
 
 Value = str | float | bool | bytes | None
 """A plain value; bytes only ever come from a CRM, they are never written."""
@@ -30,6 +30,8 @@ class Capabilities:
         Whether one bad record fails its whole batch.
     rate_per_second : float or None
         Requests per second, None for no limit.
+    max_read : int or None
+        Records per request that only reads, None for `max_batch`.
 
     """
 
@@ -37,6 +39,7 @@ class Capabilities:
     per_record_values: bool
     failure: Literal["atomic", "partial"]
     rate_per_second: float | None
+    max_read: int | None = None
 
 
 @dataclass(frozen=True)
@@ -163,8 +166,7 @@ class WriteBatch:
     key: str
 
 
-@dataclass(frozen=True, slots=True)
-class RecordResult:
+class RecordResult(NamedTuple):
     """What became of one record of a batch; a record is written whole or not at all.
 
     Parameters
