@@ -1,16 +1,10 @@
-"""From scores to the values that CRM fields get: checked against both catalogues, rounded, cut to length."""
+"""Which score goes into which field of the CRM, checked against both catalogues, and that the fields are ours."""
 
 import difflib
-import json
-import math
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping
 from types import MappingProxyType
-from typing import Any
 
-import pandas as pd
-
-from features.errors import DataError
-from pipeline.adapters.target import FieldKind, TargetAdapter, TargetField, TargetTable, Value
+from pipeline.adapters.target import FieldKind, TargetAdapter, TargetField, TargetTable
 from pipeline.config import Config, FieldMap, WriteBack
 from pipeline.errors import ConfigError
 
@@ -77,8 +71,8 @@ def check_write_back(config: Config) -> WriteBack:
     Raises
     ------
     ConfigError
-        If there is none, or it names an unknown target or score value, writes a key, or writes one
-        field twice.
+        If there is none, or it names an unknown target or score value, or writes a key, a field that is
+        not ours, or one field twice.
 
     """
     section = config.write_back
@@ -95,12 +89,23 @@ def check_write_back(config: Config) -> WriteBack:
                 raise ConfigError(f"{place}.fields.{field}: unknown score value '{value}'. {hint}")
             if field == table.key:
                 raise ConfigError(f"{place}.fields: '{field}' is the key of '{table.target}'. Map another field.")
+            if not (section.insert_missing or field in section.owned_fields.get(table.target, ())):
+                raise ConfigError(_explain_owner(place, table.target, field, section))
             other = owners.setdefault((table.target, field), name)
             if other != name:
                 raise ConfigError(
                     f"{place}.fields: '{table.target}.{field}' is also written by '{other}'. Map a field of its own."
                 )
     return section
+
+
+def _explain_owner(place: str, table: str, field: str, section: WriteBack) -> str:
+    """Say how a field becomes ours."""
+    ours = [*section.owned_fields.get(table, ()), field]
+    return (
+        f"{place}.fields: '{table}.{field}' is not one of our fields. If nobody else writes it, add it: "
+        f"write_back.owned_fields: {{{table}: [{', '.join(ours)}]}}."
+    )
 
 
 def describe_fields(adapter: TargetAdapter, name: str, table: FieldMap) -> dict[str, TargetField]:
@@ -130,104 +135,3 @@ def describe_fields(adapter: TargetAdapter, name: str, table: FieldMap) -> dict[
                 f"{value} ({SCORE_VALUES[value]}). Map a {SCORE_VALUES[value]} field."
             )
     return described
-
-
-def build_values(
-    scores: pd.DataFrame, name: str, horizon_days: int, table: FieldMap, fields: Mapping[str, TargetField]
-) -> dict[str, dict[str, Value]]:
-    """Return the value of each mapped field for each scored entity, as the CRM will store it.
-
-    Parameters
-    ----------
-    scores : DataFrame
-        A score frame.
-    name : str
-        Target to write.
-    horizon_days : int
-        Its primary horizon; scores of others are not written.
-    table : FieldMap
-        CRM field to score value, and the number of decimals.
-    fields : mapping of str to TargetField
-        The fields as the CRM declares them.
-
-    Returns
-    -------
-    dict of str to dict of str to Value
-        Entity to CRM field to value; a score that is null stays null, where the field knows null.
-
-    Raises
-    ------
-    DataError
-        If an entity is scored twice, or a number is infinite.
-
-    """
-    rows = scores[(scores["target"] == name) & (scores["horizon_days"] == horizon_days)]
-    twice = rows["entity_id"][rows["entity_id"].duplicated()]
-    if len(twice):
-        raise DataError(
-            f"Scores of '{name}': {len(twice):,} entities appear more than once (entity_id "
-            f"{', '.join(map(str, twice.unique()[:5]))}). Score each entity once per run."
-        )
-    columns = [_field_values(rows, value, fields[field], table.decimals) for field, value in table.fields.items()]
-    by_row = zip(rows["entity_id"].tolist(), *columns, strict=True)
-    return {str(entity): dict(zip(table.fields, values, strict=True)) for entity, *values in by_row}
-
-
-def _field_values(rows: pd.DataFrame, value: str, field: TargetField, decimals: int) -> list[Value]:
-    """Values of one field, in the order of the rows."""
-    source = "reasons" if value.startswith("reasons_") else value
-    if source not in rows.columns:
-        raise DataError(f"The score frame has no column '{source}', which field '{field.name}' needs. Score again.")
-    convert = _converter(value, field, decimals)
-    cells = zip(rows[source].tolist(), rows[source].notna().tolist(), strict=True)
-    return [convert(cell) if there else field.empty for cell, there in cells]
-
-
-def _converter(value: str, field: TargetField, decimals: int) -> Callable[[Any], Value]:
-    """Return what turns a cell of the score frame into a value of the field."""
-    if value.startswith("reasons_"):
-        language = value.removeprefix("reasons_")
-        return lambda cell: _cut(_join_reasons(cell, language), field)
-    if value in ("vetoes", "flags"):
-        return lambda cell: _cut(", ".join(json.loads(cell)), field)
-    kind = SCORE_VALUES[value]
-    if kind == "time":
-        return lambda cell: _format_time(cell, field)
-    if kind == "text":
-        return lambda cell: _cut(str(cell), field)
-    digits = decimals if field.decimals is None else min(decimals, field.decimals)
-    return lambda cell: _round_number(cell, value, field, digits)
-
-
-def _round_number(cell: Any, value: str, field: TargetField, digits: int) -> Value:
-    """Round to what the field keeps; -0.0 becomes 0.0."""
-    number = float(cell)
-    if not math.isfinite(number):
-        raise DataError(f"A score has {value} = {number}, expected a finite number or null. Score again.")
-    if field.kind == "integer":
-        return round(number)
-    rounded = round(number, digits) + 0.0
-    if SCORE_VALUES[value] == "integer":
-        rounded = int(rounded)
-    return str(rounded) if field.kind == "text" else rounded
-
-
-def _format_time(cell: Any, field: TargetField) -> str:
-    """Time as plain text, UTC."""
-    text = pd.Timestamp(cell).to_pydatetime().isoformat(sep=" ")
-    if field.kind == "date":
-        return text[:10]
-    return text[:19] if field.decimals == 0 else text
-
-
-def _join_reasons(cell: Any, language: str) -> str:
-    """Phrases of the reasons in one language."""
-    reasons: Sequence[Mapping[str, Any]] = json.loads(cell) if isinstance(cell, str) else cell
-    return "; ".join(str(reason[language]) for reason in reasons if reason.get(language))
-
-
-def _cut(text: str, field: TargetField) -> str:
-    """Text that fits the field, with an ellipsis if something had to go."""
-    if field.length is None or len(text) <= field.length:
-        return text
-    return text[: field.length - 1] + "…" if field.length else ""

@@ -250,6 +250,7 @@ _WRITE_BACK = [
     "# write_back:",
     "#   adapter: sql",
     "#   url_env: CRM_URL             # the NAME of an environment variable that holds an SQLAlchemy URL",
+    "#   owned_fields: {customers: [churn_risk, churn_grade]}     # nobody else writes these",
     "#   tables:",
     "#     churn: {target: customers, key: customer_id, fields: {churn_risk: probability, churn_grade: grade}}",
 ]

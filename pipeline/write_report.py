@@ -5,58 +5,95 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime
 
-from pipeline.adapters.target import WriteResult
 from pipeline.errors import CrmError
 from pipeline.ledger import Ledger
-from pipeline.ledger_writes import OUTSTANDING
+from pipeline.ledger_writes import OUTSTANDING, Write
+from pipeline.read_back import ReadBack
+from pipeline.write_batches import WAITS, Sent
 from pipeline.write_plan import TablePlan
 
 
 @dataclass(frozen=True)
 class TableReport:
-    """What was written to one table; `fields` counts values, the others but `unchanged` count records."""
+    """What was written to one table.
+
+    `fields`, `unchanged`, `rejected`, `outstanding`, `waiting` and `superseded` count values, the others
+    records. Outstanding is what the CRM did not take yet, waiting what the budget of requests left for the
+    next run, `read_back` how many records were read again in the end.
+    """
 
     table: str
-    updated: int
-    added: int
-    removed: int
-    fields: int
-    unchanged: int
-    conflicts: int
-    missing: int
-    rejected: int
-    outstanding: int
-    superseded: int
+    updated: int = 0
+    added: int = 0
+    removed: int = 0
+    fields: int = 0
+    unchanged: int = 0
+    skipped: int = 0
+    conflicts: int = 0
+    missing: int = 0
+    rejected: int = 0
+    outstanding: int = 0
+    waiting: int = 0
+    superseded: int = 0
+    read_back: int = 0
 
 
 @dataclass(frozen=True)
 class WriteReport:
-    """What was written to the CRM by a run."""
+    """What was written to the CRM by a run.
+
+    Parameters
+    ----------
+    run_id : str
+        The run.
+    seconds : float
+        How long it took.
+    tables : tuple of TableReport
+        What became of each table.
+    requests : int
+        Requests that were sent to the CRM.
+    problems : tuple of Write
+        Values that the CRM refused or did not keep, or that somebody changed after they were written.
+    notes : tuple of str
+        What else people should know, in sentences.
+
+    """
 
     run_id: str
     seconds: float
     tables: tuple[TableReport, ...]
+    requests: int = 0
+    problems: tuple[Write, ...] = ()
+    notes: tuple[str, ...] = ()
 
     @property
     def records(self) -> int:
         """Records that were updated, added or removed."""
         return sum(table.updated + table.added + table.removed for table in self.tables)
 
+    @property
+    def waiting(self) -> int:
+        """Values that the budget of requests left for the next run."""
+        return sum(table.waiting for table in self.tables)
+
     def check(self) -> None:
-        """Check that nothing is left over.
+        """Check that nothing is left over; what waits for the budget of the next run is not.
 
         Raises
         ------
         CrmError
-            If the CRM refused values or did not take some yet.
+            If the CRM refused values, did not keep some, or did not take some yet.
 
         """
         rejected = sum(table.rejected for table in self.tables)
         outstanding = sum(table.outstanding for table in self.tables)
         if rejected or outstanding:
+            lost = next((one for one in self.problems if one.state == "rejected"), None)
+            first = f" ('{lost.table_name}.{lost.field}' of record '{lost.record_id}': {lost.error})" if lost else ""
             raise CrmError(
-                f"The CRM refused {rejected:,} values and has yet to take {outstanding:,} of run '{self.run_id}'. "
-                f"`leadsieve writeback status --run {self.run_id}` lists them; correct the fields and run again."
+                f"The CRM refused {rejected:,} values{first} and has yet to take {outstanding:,} of run "
+                f"'{self.run_id}'. `leadsieve writeback status --run {self.run_id}` lists them; correct the fields "
+                "and run again."
             )
 
 
@@ -76,27 +113,51 @@ class RunStatus:
     dropped: int
 
 
-def make_table_report(plan: TablePlan, results: Sequence[WriteResult]) -> TableReport:
+def make_table_report(plan: TablePlan, sent: Sequence[Sent], checked: ReadBack) -> TableReport:
     """Count what became of a table's plan."""
-    action = {(write.record_id, write.field): write.action for write in plan.changes}
-    done = {(result.record_id, result.field) for result in results if result.status == "done"}
-    by_action = Counter(how for _, how in {(record, action[record, field]) for record, field in done})
-    ends: dict[str, set[str]] = {}
-    for result in results:
-        ends.setdefault(result.status, set()).add(result.record_id)
+    records: Counter[str] = Counter()
+    values: Counter[str] = Counter()
+    waiting = plan.waiting + plan.value_count
+    for one in sent:
+        width = len(one.batch.fields)
+        ends = Counter("waiting" if result.message == WAITS else result.status for result in one.results)
+        values.update({end: count * width for end, count in ends.items()})
+        records.update({end: count for end, count in ends.items() if end != "done"})
+        records[one.batch.action] += ends["done"]
+        waiting -= (len(one.results) - ends["waiting"]) * width
+    late = {write.record_id for write in checked.conflicts}
+    refused = {write.record_id for write in plan.conflicts}
+    refused |= {result.record_id for one in sent for result in one.results if result.status == "conflict"}
     return TableReport(
         plan.table.name,
-        updated=by_action["update"],
-        added=by_action["insert"],
-        removed=by_action["delete"],
-        fields=len(done),
+        updated=records["update"],
+        added=records["insert"],
+        removed=records["delete"],
+        fields=values["done"] - len(checked.rejected),
         unchanged=plan.unchanged,
-        conflicts=len({write.record_id for write in plan.conflicts} | ends.get("conflict", set())),
-        missing=len({*plan.missing} | ends.get("missing", set())),
-        rejected=sum(result.status == "rejected" for result in results),
-        outstanding=sum(result.status == "retry" for result in results),
+        skipped=plan.skipped,
+        conflicts=len(refused | late),
+        missing=len(plan.missing) + records["missing"],
+        rejected=values["rejected"] + len(checked.rejected),
+        outstanding=values["retry"],
+        waiting=waiting,
         superseded=plan.superseded,
+        read_back=checked.records,
     )
+
+
+def list_problems(run_id: str, table: str, sent: Sequence[Sent], checked: ReadBack) -> list[Write]:
+    """Values that the CRM refused, at once or by not keeping them, and those that were changed since."""
+    found = [
+        Write(
+            run_id, one.batch.table.name, result.record_id, name, olds[at], news[at], "rejected", error=result.message
+        )
+        for one in sent
+        for at, result in enumerate(one.results)
+        if result.status == "rejected"
+        for name, olds, news in zip(one.batch.fields, one.batch.expected, one.batch.values, strict=True)
+    ]
+    return [*found, *checked.rejected, *checked.conflicts]
 
 
 def read_status(ledger: Ledger, run_id: str | None = None) -> list[RunStatus]:

@@ -1,64 +1,45 @@
-"""Scores into the CRM: apply a plan, undo a run, tell what is outstanding.
+"""Scores into the CRM: apply a plan, undo a run.
 
 The whole plan is in the ledger before anything is sent. Before a batch is sent its writes are noted as
 intended, with old and new value; after it, what became of each. A job killed anywhere in between, or
-stopped by a CRM that is down, is continued by running it again (see `pipeline.write_plan`).
+stopped by a CRM that is down, is continued by running it again (see `pipeline.write_view`).
+
+A record is written whole or not at all: if somebody edits one of its fields between plan and apply, none of
+the fields that were to change is written, and all are a conflict.
+
+Where the budget of requests (`write_back.max_requests`) does not last, the rest waits for the next run, or
+for the same one applied again: both plan anew.
 """
 
-import os
 import time
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
-from pathlib import Path
+from collections.abc import Callable
+from contextlib import closing
+from dataclasses import replace
+from itertools import islice
 
 import pandas as pd
 
-from pipeline.adapters.sql_target import SqlTarget
-from pipeline.adapters.target import FieldKind, FieldWrite, TargetAdapter, TargetTable, WriteResult
-from pipeline.config import Config, WriteBack, read_environment
+from pipeline.config import Config
+from pipeline.crm import Crm, find_place, make_sql_target, open_crm
 from pipeline.database import make_engine
 from pipeline.errors import ConfigError
-from pipeline.field_values import SCORE_VALUES, check_write_back
+from pipeline.field_values import check_write_back
 from pipeline.ledger import Ledger
 from pipeline.ledger_writes import Write
-from pipeline.write_plan import WritePlan, make_plan, make_undo_plan
-from pipeline.write_report import WriteReport, make_table_report
+from pipeline.plan_file import tell_changes
+from pipeline.read_back import read_back
+from pipeline.undo_plan import make_undo_plan
+from pipeline.write_batches import send_batches
+from pipeline.write_plan import WritePlan, make_plan
+from pipeline.write_report import TableReport, WriteReport, list_problems, make_table_report
+from pipeline.write_view import keep_for_read_back
 
-
-@contextmanager
-def open_target(config: Config) -> Iterator[SqlTarget]:
-    """Open the CRM that a config writes to; nothing is read or written yet.
-
-    Raises
-    ------
-    ConfigError
-        If the config has no usable `write_back` section or its environment variable is not set.
-
-    """
-    section = check_write_back(config)
-    own: dict[TargetTable, dict[str, FieldKind]] = {}
-    if section.insert_missing:
-        for table in section.tables.values():
-            kinds = {field: SCORE_VALUES[value] for field, value in table.fields.items()}
-            own.setdefault(TargetTable(table.target, table.key), {}).update(kinds)
-    target = SqlTarget(make_engine(_find_place(section)), own)
-    try:
-        yield target
-    finally:
-        target.close()
-
-
-def _find_place(section: WriteBack) -> Path | str:
-    """Return the URL of the environment, or else the SQLite file."""
-    if section.sqlite is None or (section.url_env is not None and section.url_env in os.environ):
-        return read_environment(str(section.url_env), "the SQLAlchemy URL of the CRM database that scores go to")
-    if section.insert_missing:
-        section.sqlite.parent.mkdir(parents=True, exist_ok=True)
-    return section.sqlite
+Advance = Callable[[int, int], None]
+"""Told after each batch how many values it had, and how many the plan has."""
 
 
 def install_target(config: Config) -> list[str]:
-    """Make the tables of our own that the config writes to and the CRM does not have.
+    """Make the tables of our own that the config writes to and the database does not have.
 
     Returns
     -------
@@ -66,7 +47,8 @@ def install_target(config: Config) -> list[str]:
         Tables that were made; none unless `insert_missing` is set. (Writing makes them too.)
 
     """
-    with open_target(config) as target:
+    section = check_write_back(config)
+    with closing(make_sql_target(section, make_engine(find_place(section)))) as target:
         return target.install()
 
 
@@ -75,7 +57,7 @@ def write_back(
     ledger: Ledger,
     scores: pd.DataFrame,
     run_id: str,
-    advance: Callable[[int], None] = lambda values: None,
+    advance: Advance = lambda values, of: None,
     take_over: bool = False,
 ) -> WriteReport:
     """Write the scores of a run to the CRM; what has not changed is not written.
@@ -91,7 +73,7 @@ def write_back(
     run_id : str
         The run.
     advance : callable
-        Told after each batch how many values it had.
+        Told after each batch how many values it had, and how many there are.
     take_over : bool
         Whether fields that somebody edited are overwritten too.
 
@@ -101,9 +83,9 @@ def write_back(
         What was written; call `check` on it to fail on leftovers.
 
     """
-    with open_target(config) as adapter:
-        plan = make_plan(config, ledger, adapter, scores, run_id, take_over)
-        return apply_plan(config, ledger, adapter, plan, advance)
+    with open_crm(config) as crm:
+        plan = make_plan(config, ledger, crm, scores, run_id, take_over)
+        return apply_plan(config, ledger, crm, plan, advance)
 
 
 def undo_run(config: Config, ledger: Ledger, run_id: str) -> WriteReport:
@@ -111,10 +93,10 @@ def undo_run(config: Config, ledger: Ledger, run_id: str) -> WriteReport:
 
     The undo is a run of its own in the ledger; the caller holds the lock.
     """
-    with open_target(config) as adapter:
-        plan = make_undo_plan(config, ledger, adapter, run_id)
+    with open_crm(config) as crm:
+        plan = make_undo_plan(config, ledger, crm, run_id)
         ledger.start_run(plan.run_id, "undo", {"of": run_id}, "")
-        report = apply_plan(config, ledger, adapter, plan)
+        report = apply_plan(config, ledger, crm, plan)
     ledger.finish_run(plan.run_id, "done", {"records": report.records})
     return report
 
@@ -122,11 +104,11 @@ def undo_run(config: Config, ledger: Ledger, run_id: str) -> WriteReport:
 def apply_plan(
     config: Config,
     ledger: Ledger,
-    adapter: TargetAdapter,
+    crm: Crm,
     plan: WritePlan,
-    advance: Callable[[int], None] = lambda values: None,
+    advance: Advance = lambda values, of: None,
 ) -> WriteReport:
-    """Write what a plan says, batch by batch.
+    """Write what a plan says, batch by batch, and read a sample back.
 
     Raises
     ------
@@ -139,61 +121,38 @@ def apply_plan(
     begun = time.perf_counter()
     if ledger.find_run(plan.run_id) is None:
         raise ConfigError(f"Run '{plan.run_id}' is not in the ledger. Start it there before writing its scores.")
-    records = min(check_write_back(config).batch_rows, adapter.capabilities().max_batch)
+    is_begun = bool(ledger.writes.counts(plan.run_id))
+    changed = None if is_begun else tell_changes(config, plan)
+    numbers = iter(_store(ledger, plan))
+    keep_for_read_back(crm, len(plan.tables))
+    tables: list[TableReport] = []
+    problems: list[Write] = []
+    for table in plan.tables:
+        batches = zip(islice(numbers, len(table.batches)), table.batches, strict=True)
+        sent = send_batches(ledger, crm.target, plan.run_id, batches, lambda values: advance(values, plan.value_count))
+        keep_for_read_back(crm, len(plan.tables) - len(tables) - 1)
+        checked = read_back(ledger, crm.target, plan.run_id, table.table, sent)
+        problems += list_problems(plan.run_id, table.table.name, sent, checked)
+        tables.append(make_table_report(table, sent, checked))
+    report = WriteReport(plan.run_id, time.perf_counter() - begun, tuple(tables), crm.patience.spent, tuple(problems))
+    return _with_notes(report, changed)
+
+
+def _store(ledger: Ledger, plan: WritePlan) -> list[int]:
+    """Note in the ledger how earlier jobs ended and what this one is going to do; returns the batches' numbers."""
     for table in plan.tables:
         ledger.writes.resolve(table.resolved)
-    batches = [list(_split(table.changes, records)) for table in plan.tables]
-    refused = [write for table in plan.tables for write in table.refused]
-    numbers = iter(ledger.writes.store_plan([batch for group in batches for batch in group], refused))
-    reports = []
-    for table, group in zip(plan.tables, batches, strict=True):
-        results: list[WriteResult] = []
-        for batch in group:
-            results += _write_batch(ledger, adapter, table.table, next(numbers), batch)
-            advance(len(batch))
-        reports.append(make_table_report(table, results))
-    return WriteReport(plan.run_id, time.perf_counter() - begun, tuple(reports))
+        ledger.writes.drop_planned(table.table.name)
+    batches = [batch for table in plan.tables for batch in table.batches]
+    return ledger.writes.store_plan(plan.run_id, batches, [write for table in plan.tables for write in table.refused])
 
 
-def _write_batch(
-    ledger: Ledger, adapter: TargetAdapter, table: TargetTable, number: int, batch: Sequence[Write]
-) -> Sequence[WriteResult]:
-    """Note what is about to be written, write it, and note what became of it."""
-    ledger.writes.intend(number)
-    results = _send(adapter, table, [_to_field_write(write) for write in batch])
-    ledger.writes.settle(number, batch[0].run_id, table.name, results)
-    return results
-
-
-def _split(writes: Sequence[Write], records: int) -> Iterator[list[Write]]:
-    """Batches of at most so many records, never half a record."""
-    batch: list[Write] = []
-    seen: set[str] = set()
-    for write in writes:
-        if write.record_id not in seen and len(seen) == records:
-            yield batch
-            batch, seen = [], set()
-        batch.append(write)
-        seen.add(write.record_id)
-    if batch:
-        yield batch
-
-
-def _to_field_write(write: Write) -> FieldWrite:
-    """Return what the adapter needs of a write."""
-    key = f"{write.run_id}/{write.table_name}/{write.record_id}/{write.field}"
-    return FieldWrite(write.record_id, write.field, write.old, write.new, key, write.action)
-
-
-def _send(adapter: TargetAdapter, target: TargetTable, writes: Sequence[FieldWrite]) -> Sequence[WriteResult]:
-    """Write a batch; one that is refused as a whole is halved until only the bad record is refused."""
-    results = adapter.write(target, writes)
-    ids = list(dict.fromkeys(write.record_id for write in writes))
-    refused = all(result.status == "rejected" for result in results)
-    if not refused or len(ids) == 1 or adapter.capabilities().failure != "atomic":
-        return results
-    first = set(ids[: len(ids) // 2])
-    return [
-        *_send(adapter, target, [write for write in writes if write.record_id in first]),
-        *_send(adapter, target, [write for write in writes if write.record_id not in first]),
-    ]
+def _with_notes(report: WriteReport, changed: str | None) -> WriteReport:
+    """Add what people should know beside the counts."""
+    waits = (
+        f"{report.waiting:,} values wait for the next run: this one has used its {report.requests:,} requests "
+        "(write_back.max_requests). Applying it again goes on, too."
+        if report.waiting
+        else None
+    )
+    return replace(report, notes=tuple(note for note in (changed, waits) if note))

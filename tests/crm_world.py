@@ -39,6 +39,10 @@ def make_config(folder: Path, fields: Mapping[str, str] = FIELDS, **write_back: 
     mapping = {"target": "deals", "key": "deal_id", "fields": dict(fields), "decimals": 4}
     place = {"url_env": CRM_URL} if folder in SERVED else {"sqlite": folder / "crm.db"}
     section = {**place, "tables": {"conversion": mapping}, **write_back}
+    owned: dict[str, list[str]] = {}
+    for table in section["tables"].values():
+        owned.setdefault(table["target"], []).extend(table["fields"])
+    section.setdefault("owned_fields", owned)
     return Config.model_validate(
         {
             "name": "demo",

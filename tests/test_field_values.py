@@ -15,7 +15,8 @@ from pipeline.adapters.sql_types import describe_type
 from pipeline.adapters.target import TargetField, Value
 from pipeline.config import FieldMap
 from pipeline.errors import ConfigError
-from pipeline.field_values import SCORE_VALUES, build_values, check_write_back
+from pipeline.field_columns import Wanted, build_values
+from pipeline.field_values import SCORE_VALUES, check_write_back
 from pipeline.ledger import SCORE_COLUMNS
 
 NUMBER, TEXT = TargetField("f", "number"), TargetField("f", "text")
@@ -25,7 +26,7 @@ def value_of(value: str, field: TargetField, decimals: int = 4, **changes: Any) 
     """What field `f` gets for one score."""
     scores = make_scores("r1", [("1", 0.123456, "A", ["2 overdue", "no calls"])]).assign(**changes)
     mapping = FieldMap(target="deals", key="deal_id", fields={"f": value}, decimals=decimals)
-    return build_values(scores, "conversion", 90, mapping, {"f": field})["1"]["f"]
+    return build_values(scores, "conversion", 90, mapping, {"f": field}).columns["f"][0]
 
 
 def test_every_column_of_the_score_frame_can_be_written() -> None:
@@ -90,7 +91,7 @@ def test_only_the_primary_horizon_of_the_target_is_written() -> None:
         ]
     )
     mapping = FieldMap(target="deals", key="deal_id", fields={"f": "probability"})
-    assert build_values(scores, "conversion", 90, mapping, {"f": NUMBER}) == {"1": {"f": 0.1}}
+    assert build_values(scores, "conversion", 90, mapping, {"f": NUMBER}) == Wanted(["1"], {"f": [0.1]})
 
 
 def test_an_entity_scored_twice_is_refused() -> None:

@@ -14,7 +14,7 @@ from features.errors import DataError
 from pipeline.adapters.target import TargetField
 from pipeline.config import Config, FieldMap
 from pipeline.errors import ConfigError
-from pipeline.field_values import build_values
+from pipeline.field_columns import build_values
 from pipeline.ledger import Ledger, open_ledger
 from pipeline.overrides import add_override, apply_overrides, day_of, today_of, withdraw_override
 
@@ -103,7 +103,8 @@ def test_what_is_written_to_the_crm_says_who_graded(config: Config, ledger: Ledg
     fields = {"why": "reasons_en", "by": "graded_by", "grade": "grade", "card": "card_grade"}
     mapping = FieldMap(target="customers", key="customer_id", fields=fields)
     text = {name: TargetField(name, "text") for name in fields}
-    assert build_values(shown, "churn", 90, mapping, text)["x"] == {
+    wanted = build_values(shown, "churn", 90, mapping, text)
+    assert {name: column[wanted.ids.index("x")] for name, column in wanted.columns.items()} == {
         "why": "graded A by Li: budget frozen",
         "by": "override",
         "grade": "a",

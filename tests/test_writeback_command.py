@@ -39,8 +39,10 @@ def document(result: Any) -> Any:
 
 def test_plan_tells_and_apply_writes_and_a_second_apply_writes_nothing(tmp_path: Path, run: Run) -> None:
     planned = document(run("plan", "--json"))
-    counts = {"update": 2, "add": 0, "fields": 6, "unchanged": 0, "conflicts": 0, "missing": 0, "interrupted": 0}
-    assert planned == {"run": "r1", "tables": [{"table": "deals", **counts}], "refused": []}
+    zero = dict.fromkeys(("add", "unchanged", "skipped", "conflicts", "missing", "waiting", "interrupted"), 0)
+    path = str(tmp_path / "demo" / "runs" / "r1" / "write_plan.parquet")
+    tables = [{"table": "deals", "update": 2, "fields": 6, **zero}]
+    assert planned == {"run": "r1", "tables": tables, "refused": [], "file": path}
     assert "2 rows to write. Nothing has been written" in run("plan").stdout
     assert read_deals(tmp_path)[0] == (1, None, None, None)
     applied = document(run("apply", "--json"))

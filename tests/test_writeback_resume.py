@@ -10,26 +10,32 @@ from typing import Any
 import pytest
 from crm_world import DEALS, make_config, make_crm, make_scores, open_run, read_deals, run_sql
 
+from pipeline.adapters.patient import TRIES
 from pipeline.adapters.sql_target import SqlTarget
-from pipeline.adapters.target import FieldWrite, TargetTable, WriteResult
+from pipeline.adapters.target import RecordResult, TargetTable, WriteBatch
 from pipeline.config import Config
+from pipeline.crm import make_crm as make_crm_of
 from pipeline.database import make_engine
-from pipeline.errors import CrmError
+from pipeline.errors import CrmError, PassingCrmError
 from pipeline.ledger import Ledger
-from pipeline.write_plan import make_plan, make_undo_plan
+from pipeline.undo_plan import make_undo_plan
+from pipeline.write_plan import make_plan
 from pipeline.writeback import apply_plan, undo_run, write_back
 
 DEAL_IDS = (1, 2, 3)
 OLD = [(deal, "n", 0.9 if deal == 2 else None, None, None) for deal in DEAL_IDS]
-SCORES = [(str(deal), deal / 10, "A", [f"reason {deal}"]) for deal in DEAL_IDS]
-WRITTEN = [(deal, deal / 10, "A", f"reason {deal}") for deal in DEAL_IDS]
+WRITTEN = [(1, 0.3, "A", "reason 1"), (2, 0.2, "A", "reason 2"), (3, 0.1, "A", "reason 3")]
+SCORES = [(str(deal), score, grade, [why]) for deal, score, grade, why in WRITTEN]  # the best first, as they are sent
 
-LEDGER_STEPS = ("resolve", "store_plan", "intend", "settle")
-CRM_STEPS = ("current_values", "write")
-ALL_MOMENTS = 2 * (
-    len(("current_values", "resolve", "store_plan")) + len(DEAL_IDS) * len(("intend", "write", "settle"))
-)
-"""Before and after every step of a write-back in three batches."""
+LEDGER_STEPS = ("resolve", "drop_planned", "store_plan", "intend", "settle")
+CRM_STEPS = ("read_fields", "write_batch")
+BEFORE_SENDING = ("read_fields", "resolve", "drop_planned", "store_plan")
+FIRST_BATCH = ("intend", "write_batch", "settle")
+ALL_MOMENTS = 2 * (len(BEFORE_SENDING) + len(DEAL_IDS) * len(FIRST_BATCH) + len(("read_fields", "resolve")))
+"""Before and after every step of a write-back in three batches, which ends with reading back."""
+
+INTENDED = 2 * len(BEFORE_SENDING) + 2
+"""The ledger has just noted that deal 1, the first batch, is going to be sent."""
 
 
 MakeWorld = Callable[[Path], Config]
@@ -100,11 +106,12 @@ def guarded_run(config: Config, run_id: str, undo: bool, fuse: Fuse) -> None:
         target = SqlTarget(make_engine(config.folder.parent / "crm.db"))
         fuse.guard(ledger.writes, LEDGER_STEPS)
         fuse.guard(target, CRM_STEPS)
+        crm = make_crm_of(target)
         if undo:
-            plan = make_undo_plan(config, ledger, target, run_id)
+            plan = make_undo_plan(config, ledger, crm, run_id)
         else:
-            plan = make_plan(config, ledger, target, make_scores(run_id, SCORES), run_id)
-        apply_plan(config, ledger, target, plan)
+            plan = make_plan(config, ledger, crm, make_scores(run_id, SCORES), run_id)
+        apply_plan(config, ledger, crm, plan)
 
 
 def done_fields(ledger: Ledger, *run_ids: str) -> list[tuple[str, str]]:
@@ -157,7 +164,7 @@ def test_killed_before_or_after_any_step_an_undo_is_continued_and_exact(tmp_path
 def test_a_run_that_was_killed_anywhere_can_be_undone_without_finishing_it(
     tmp_path: Path, make_world: MakeWorld
 ) -> None:
-    for moment in range(4, ALL_MOMENTS):  # from the stored plan on
+    for moment in range(INTENDED - 2, ALL_MOMENTS):  # from the stored plan on
         folder = tmp_path / str(moment)
         config = make_world(folder)
         with pytest.raises(Killed, match="fuse"):
@@ -170,7 +177,7 @@ def test_a_run_that_was_killed_anywhere_can_be_undone_without_finishing_it(
 
 def test_killed_three_times_in_a_row_it_still_ends_with_every_value_once(tmp_path: Path, make_world: MakeWorld) -> None:
     config = make_world(tmp_path / "world")
-    for moment in (9, 7, 10):  # each time a little further
+    for moment in (INTENDED + 3, INTENDED + 1, INTENDED + 4):  # each time a little further
         with pytest.raises(Killed, match="fuse"):
             guarded_run(config, "r1", undo=False, fuse=Fuse(moment))
     guarded_run(config, "r1", undo=False, fuse=Fuse(None))
@@ -183,9 +190,8 @@ def test_killed_three_times_in_a_row_it_still_ends_with_every_value_once(tmp_pat
 def test_an_edit_after_the_kill_is_a_conflict_and_stays(tmp_path: Path, make_world: MakeWorld) -> None:
     folder = tmp_path / "world"
     config = make_world(folder)
-    committed = 2 * len(("current_values", "resolve", "store_plan", "intend", "write")) - 1
     with pytest.raises(Killed, match="fuse"):  # the CRM has committed deal 1, the ledger does not know
-        guarded_run(config, "r1", undo=False, fuse=Fuse(committed))
+        guarded_run(config, "r1", undo=False, fuse=Fuse(INTENDED + 1))
     assert read_deals(folder)[0] == WRITTEN[0]
     run_sql(folder, "UPDATE deals SET grade = 'mine' WHERE deal_id = 1")
     with open_run(config, "r2") as ledger:
@@ -198,14 +204,14 @@ def test_an_edit_after_the_kill_is_a_conflict_and_stays(tmp_path: Path, make_wor
         "why": ("done", None),
         "grade": ("conflict", "expected None, found 'mine'"),
     }
-    assert read_deals(folder) == [(1, 0.1, "mine", "reason 1"), *WRITTEN[1:]]
+    assert read_deals(folder) == [(1, 0.3, "mine", "reason 1"), *WRITTEN[1:]]
     assert report.tables[0].conflicts == 1
 
 
 def test_a_record_that_is_deleted_after_the_kill_is_missing(tmp_path: Path, make_world: MakeWorld) -> None:
     config = make_world(tmp_path / "world")
     with pytest.raises(Killed, match="fuse"):
-        guarded_run(config, "r1", undo=False, fuse=Fuse(8))
+        guarded_run(config, "r1", undo=False, fuse=Fuse(INTENDED))
     run_sql(tmp_path / "world", "DELETE FROM deals WHERE deal_id = 1")
     with open_run(config, "r2") as ledger:
         report = write_back(config, ledger, make_scores("r2", SCORES), "r2")
@@ -213,7 +219,7 @@ def test_a_record_that_is_deleted_after_the_kill_is_missing(tmp_path: Path, make
     assert (report.records, report.tables[0].missing) == (2, 1)
 
 
-@pytest.mark.parametrize("moment", range(30))
+@pytest.mark.parametrize("moment", range(ALL_MOMENTS + 2))
 def test_killed_anywhere_rows_of_our_own_table_are_added_once_and_removed_by_undo(tmp_path: Path, moment: int) -> None:
     mapping = {"target": "ours", "key": "id", "fields": {"p": "probability", "g": "grade"}}
     config = make_config(tmp_path, tables={"conversion": mapping}, insert_missing=True, batch_rows=1)
@@ -223,7 +229,8 @@ def test_killed_anywhere_rows_of_our_own_table_are_added_once_and_removed_by_und
         target = SqlTarget(make_engine(tmp_path / "crm.db"), own)  # type: ignore[arg-type]
         fuse.guard(target, CRM_STEPS)
         fuse.guard(ledger.writes, LEDGER_STEPS)
-        apply_plan(config, ledger, target, make_plan(config, ledger, target, make_scores("r1", SCORES), "r1"))
+        crm = make_crm_of(target)
+        apply_plan(config, ledger, crm, make_plan(config, ledger, crm, make_scores("r1", SCORES), "r1"))
 
     with open_run(config, "r1") as ledger, contextlib.suppress(Killed):
         run(ledger, Fuse(moment))
@@ -240,13 +247,14 @@ def test_killed_anywhere_rows_of_our_own_table_are_added_once_and_removed_by_und
 class Lossy(SqlTarget):
     """Commits, and then the connection drops."""
 
+    error: CrmError = CrmError("the connection dropped")
     drops = 1
 
-    def write(self, target: TargetTable, writes: Any) -> list[WriteResult]:
-        results = super().write(target, writes)
+    def write_batch(self, batch: WriteBatch) -> list[RecordResult]:
+        results = super().write_batch(batch)
         if self.drops:
             self.drops -= 1
-            raise CrmError("the connection dropped")
+            raise self.error
         return results
 
 
@@ -256,26 +264,43 @@ def test_a_crm_that_fails_after_its_commit_loses_nothing_and_writes_nothing_twic
     folder = tmp_path / "world"
     config = make_world(folder)
     with open_run(config, "r1") as ledger:
-        target = Lossy(make_engine(folder / "crm.db"))
+        crm = make_crm_of(Lossy(make_engine(folder / "crm.db")))
         for expected_left in (3, 0):
-            plan = make_plan(config, ledger, target, make_scores("r1", SCORES), "r1")
+            plan = make_plan(config, ledger, crm, make_scores("r1", SCORES), "r1")
             if expected_left:
                 with pytest.raises(CrmError, match="the connection dropped"):
-                    apply_plan(config, ledger, target, plan)
+                    apply_plan(config, ledger, crm, plan)
             else:
-                apply_plan(config, ledger, target, plan)
+                apply_plan(config, ledger, crm, plan)
             assert sum(write.state == "intended" for write in ledger.writes.outstanding()) == expected_left
     assert read_deals(folder) == WRITTEN
     assert effective_writes(folder) == EVERY_FIELD
 
 
-class Busy(SqlTarget):
-    """Takes a part of a batch only."""
+def test_a_batch_that_timed_out_after_its_commit_is_sent_again_and_written_once(
+    tmp_path: Path, make_world: MakeWorld
+) -> None:
+    folder = tmp_path / "world"
+    config = make_world(folder)
+    waits: list[float] = []
+    target = Lossy(make_engine(folder / "crm.db"))
+    target.error, target.drops = PassingCrmError("time-out"), 2
+    with open_run(config, "r1") as ledger:
+        crm = make_crm_of(target, wait=waits.append)
+        plan = make_plan(config, ledger, crm, make_scores("r1", SCORES), "r1")
+        assert apply_plan(config, ledger, crm, plan).tables[0].fields == 9
+    assert len(waits) == 2
+    assert read_deals(folder) == WRITTEN
+    assert effective_writes(folder) == EVERY_FIELD
 
-    def write(self, target: TargetTable, writes: Any) -> list[WriteResult]:
-        taken: list[FieldWrite] = [write for write in writes if write.field != "grade"]
-        waiting = [WriteResult(w.record_id, w.field, "retry", "busy") for w in writes if w.field == "grade"]
-        return [*super().write(target, taken), *waiting]
+
+class Busy(SqlTarget):
+    """Does not take record 2 today."""
+
+    def write_batch(self, batch: WriteBatch) -> list[RecordResult]:
+        if batch.ids == ["2"]:
+            return [RecordResult("2", "retry", "busy")]
+        return super().write_batch(batch)
 
 
 def test_what_the_crm_did_not_take_yet_is_outstanding_and_written_by_the_next_run(
@@ -284,9 +309,9 @@ def test_what_the_crm_did_not_take_yet_is_outstanding_and_written_by_the_next_ru
     folder = tmp_path / "world"
     config = make_world(folder)
     with open_run(config, "r1") as ledger:
-        target = Busy(make_engine(folder / "crm.db"))
-        report = apply_plan(config, ledger, target, make_plan(config, ledger, target, make_scores("r1", SCORES), "r1"))
-        assert [write.field for write in ledger.writes.outstanding()] == ["grade"] * 3
+        crm = make_crm_of(Busy(make_engine(folder / "crm.db")))
+        report = apply_plan(config, ledger, crm, make_plan(config, ledger, crm, make_scores("r1", SCORES), "r1"))
+        assert sorted(write.field for write in ledger.writes.outstanding()) == ["grade", "score", "why"]
         with pytest.raises(CrmError, match=r"refused 0 values and has yet to take 3 of run 'r1'"):
             report.check()
         write_back(config, ledger, make_scores("r1", SCORES), "r1").check()
@@ -308,14 +333,14 @@ def test_a_locked_database_is_waited_for_a_few_times_and_then_it_is_an_error(
     config = make_world(folder)
     waited: list[float] = []
     with open_run(config, "r1") as ledger:
-        target = SqlTarget(make_engine(folder / "crm.db", busy_seconds=0), waits=(1, 4), wait=waited.append)
-        plan = make_plan(config, ledger, target, make_scores("r1", SCORES), "r1")
+        crm = make_crm_of(SqlTarget(make_engine(folder / "crm.db", busy_seconds=0)), wait=waited.append)
+        plan = make_plan(config, ledger, crm, make_scores("r1", SCORES), "r1")
         other = locked(folder)
         with pytest.raises(CrmError, match=r"failed while writing 'deals': database is locked\. Nothing is lost; run"):
-            apply_plan(config, ledger, target, plan)
+            apply_plan(config, ledger, crm, plan)
         other.close()
         assert len(ledger.writes.outstanding("r1")) == 9
-        assert waited == [1, 4]
+        assert len(waited) == TRIES - 1
         write_back(config, ledger, make_scores("r1", SCORES), "r1")
     assert read_deals(folder) == WRITTEN
     assert effective_writes(folder) == EVERY_FIELD
@@ -326,11 +351,10 @@ def test_a_lock_that_goes_away_in_time_is_not_noticed(tmp_path: Path, make_world
     config = make_world(folder)
     with open_run(config, "r1") as ledger:
         other = locked(folder)
-        target = SqlTarget(
-            make_engine(folder / "crm.db", busy_seconds=0), waits=(1, 4), wait=lambda seconds: other.close()
-        )
-        plan = make_plan(config, ledger, target, make_scores("r1", SCORES), "r1")
-        assert apply_plan(config, ledger, target, plan).records == 3
+        target = SqlTarget(make_engine(folder / "crm.db", busy_seconds=0))
+        crm = make_crm_of(target, wait=lambda seconds: other.close())
+        plan = make_plan(config, ledger, crm, make_scores("r1", SCORES), "r1")
+        assert apply_plan(config, ledger, crm, plan).records == 3
     assert read_deals(folder) == WRITTEN
 
 
@@ -338,11 +362,11 @@ def test_a_database_that_goes_away_during_the_write_is_a_crm_error(tmp_path: Pat
     folder = tmp_path / "world"
     config = make_world(folder)
     with open_run(config, "r1") as ledger:
-        target = SqlTarget(make_engine(folder / "crm.db"))
-        plan = make_plan(config, ledger, target, make_scores("r1", SCORES), "r1")
+        crm = make_crm_of(SqlTarget(make_engine(folder / "crm.db")))
+        plan = make_plan(config, ledger, crm, make_scores("r1", SCORES), "r1")
         (folder / "crm.db").rename(folder / "elsewhere.db")
         with pytest.raises(CrmError, match="does not exist, so the CRM cannot be reached"):
-            apply_plan(config, ledger, target, plan)
+            apply_plan(config, ledger, crm, plan)
         (folder / "elsewhere.db").rename(folder / "crm.db")
         write_back(config, ledger, make_scores("r1", SCORES), "r1")
     assert read_deals(folder) == WRITTEN
@@ -353,7 +377,7 @@ def test_an_interrupted_run_of_another_table_is_left_alone(tmp_path: Path, make_
     folder = tmp_path / "world"
     config = make_world(folder)
     with pytest.raises(Killed, match="fuse"):
-        guarded_run(config, "r1", undo=False, fuse=Fuse(8))
+        guarded_run(config, "r1", undo=False, fuse=Fuse(INTENDED))
     run_sql(folder, DEALS.replace("TABLE deals", "TABLE others"))
     mapping = {"target": "others", "key": "deal_id", "fields": {"score": "probability"}}
     other = make_config(folder, tables={"conversion": mapping})

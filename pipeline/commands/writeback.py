@@ -1,13 +1,14 @@
 """`leadsieve writeback`: what is going to be written to the CRM, writing it, undoing it, and what is outstanding."""
 
 from dataclasses import asdict
+from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 from rich.progress import Progress
 from rich.table import Table
 
-from pipeline.commands.options import ConfigOption, JsonOption, answer, print_json, progress
+from pipeline.commands.options import ConfigOption, JsonOption, answer, print_json, progress, say
 from pipeline.config import Config, load_config
 from pipeline.errors import ConfigError
 
@@ -33,19 +34,21 @@ SHOWN = 20
 def plan(
     config: ConfigOption, run_id: RunOption = None, take_over: TakeOverOption = False, as_json: JsonOption = False
 ) -> None:
-    """Compare the scores with what the CRM has now. Nothing is written."""
+    """Compare the scores with what the CRM has now, and store every change as a file. Nothing is written."""
+    from pipeline.crm import open_crm
     from pipeline.ledger import open_ledger
+    from pipeline.plan_file import save_plan
     from pipeline.write_plan import make_plan
-    from pipeline.writeback import open_target
 
     settings = load_config(config)
-    with open_ledger(settings.folder / "ledger.db") as ledger, open_target(settings) as target:
+    with open_ledger(settings.folder / "ledger.db") as ledger, open_crm(settings) as crm:
         name = _find_run(ledger, run_id)
-        made = make_plan(settings, ledger, target, ledger.scores(name), name, take_over)
+        made = make_plan(settings, ledger, crm, ledger.scores(name), name, take_over)
+    path = save_plan(settings, made)
     if as_json:
-        print_json(_describe_plan(made))
+        print_json({**_describe_plan(made), "file": str(path)})
     else:
-        _show_plan(made)
+        _show_plan(made, path)
 
 
 @app.command("apply")
@@ -131,14 +134,15 @@ def _find_run(ledger: "Ledger", run_id: str | None) -> str:
 
 def _apply(settings: Config, ledger: "Ledger", run_id: str, take_over: bool) -> "WriteReport":
     """Plan and apply, with a progress bar on a terminal."""
-    from pipeline.write_plan import make_plan
-    from pipeline.writeback import apply_plan, open_target
+    from pipeline.writeback import write_back
 
-    with open_target(settings) as target:
-        made = make_plan(settings, ledger, target, ledger.scores(run_id), run_id, take_over)
-        with Progress(console=progress, transient=True, disable=not progress.is_terminal) as bar:
-            task = bar.add_task("Writing to the CRM", total=sum(len(table.changes) for table in made.tables))
-            return apply_plan(settings, ledger, target, made, lambda values: bar.advance(task, values))
+    with Progress(console=progress, transient=True, disable=not progress.is_terminal) as bar:
+        task = bar.add_task("Writing to the CRM", total=None)
+
+        def advance(values: int, of: int) -> None:
+            bar.update(task, advance=values, total=of)
+
+        return write_back(settings, ledger, ledger.scores(run_id), run_id, advance, take_over)
 
 
 def _describe_plan(made: "WritePlan") -> dict[str, Any]:
@@ -148,10 +152,12 @@ def _describe_plan(made: "WritePlan") -> dict[str, Any]:
             "table": plan.table.name,
             "update": plan.count_records("update"),
             "add": plan.count_records("insert"),
-            "fields": len(plan.changes),
+            "fields": plan.value_count,
             "unchanged": plan.unchanged,
+            "skipped": plan.skipped,
             "conflicts": len(plan.conflicts),
             "missing": len(plan.missing),
+            "waiting": plan.waiting,
             "interrupted": len(plan.resolved),
         }
         for plan in made.tables
@@ -160,7 +166,7 @@ def _describe_plan(made: "WritePlan") -> dict[str, Any]:
     return {"run": made.run_id, "tables": tables, "refused": _list_writes(refused)}
 
 
-def _show_plan(made: "WritePlan") -> None:
+def _show_plan(made: "WritePlan", path: Path) -> None:
     """Print a plan for people."""
     document = _describe_plan(made)
     answer.print(f"Run {made.run_id}")
@@ -168,18 +174,24 @@ def _show_plan(made: "WritePlan") -> None:
     _show_writes([write for plan in made.tables for write in plan.refused])
     records = sum(entry["update"] + entry["add"] for entry in document["tables"])
     answer.print(f"{records:,} rows to write. Nothing has been written; `leadsieve writeback apply` does it.")
+    say(f"Every change is in {path}")
 
 
 def _show_report(report: "WriteReport", as_json: bool) -> None:
     """Print what was written."""
     tables = [asdict(table) for table in report.tables]
     if as_json:
-        print_json({"run": report.run_id, "rows": report.records, "seconds": report.seconds, "tables": tables})
+        facts = {"rows": report.records, "seconds": report.seconds, "requests": report.requests}
+        problems = _list_writes(list(report.problems))
+        print_json({"run": report.run_id, **facts, "tables": tables, "problems": problems, "notes": report.notes})
         return
     _show_tables(tables)
+    _show_writes(list(report.problems))
+    for note in report.notes:
+        say(note)
     if report.records:
         answer.print(f"{report.records:,} rows written in {report.seconds:.1f} s (run {report.run_id}).")
-    else:
+    elif not report.waiting:
         answer.print(f"0 rows written: the CRM has everything that run {report.run_id} can write.")
 
 
