@@ -20,7 +20,7 @@ from pathlib import Path
 from typing import Any, Literal
 
 import pytest
-from sqlalchemy import URL, NullPool, create_engine
+from sqlalchemy import URL, Connection, NullPool, create_engine
 
 from pipeline.adapters.odoo_client import OdooClient
 from pipeline.errors import CrmError
@@ -167,21 +167,24 @@ class RealOdoo:
         """Take a key away."""
         self.execute("DELETE FROM res_users_apikeys WHERE index = %s", (key[:8],))
 
-    def execute(self, statement: str, parameters: Sequence[Any] = ()) -> list[Any]:
-        """Run one statement in its database, behind its back; returns its rows."""
+    def execute(self, statement: str, parameters: Sequence[Any] = ()) -> None:
+        """Run one statement in its database, behind its back."""
+        with self._connect_database() as connection:
+            connection.exec_driver_sql(statement, tuple(parameters))
+
+    def query(self, statement: str, parameters: Sequence[Any] = ()) -> list[tuple[Any, ...]]:
+        """Rows of its database."""
+        with self._connect_database() as connection:
+            return [tuple(row) for row in connection.exec_driver_sql(statement, tuple(parameters))]
+
+    @contextmanager
+    def _connect_database(self) -> Iterator[Connection]:
+        """Open its PostgreSQL, committed at the end."""
         settings = self.settings
-        url = URL.create(
-            "postgresql+pg8000",
-            settings["db_user"],
-            settings["db_password"],
-            settings["db_host"],
-            int(settings["db_port"]),
-            self.database,
-        )
-        engine = create_engine(url, poolclass=NullPool)
-        with engine.begin() as connection:
-            result = connection.exec_driver_sql(statement, tuple(parameters))
-            return [tuple(row) for row in result] if result.returns_rows else []
+        user, password, host = (settings[f"db_{name}"] for name in ("user", "password", "host"))
+        url = URL.create("postgresql+pg8000", user, password, host, int(settings["db_port"]), self.database)
+        with create_engine(url, poolclass=NullPool).begin() as connection:
+            yield connection
 
     def close(self) -> None:
         """Close the administrator's connection."""
