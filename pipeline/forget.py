@@ -1,7 +1,8 @@
 """Forget an entity: a customer with all that belongs to it, or a deal alone.
 
 The order makes it safe to kill: first the tombstone, which keeps the entity from coming back, then the
-tables, the training sets, the quarantine, the scoring runs and the ledger. Each step removes whatever has a
+tables, the training sets, the quarantine, the scoring runs, the tables of our own in the CRM (the history of scores,
+follow-up tasks) and the ledger, which knows whose rows are there. Each step removes whatever has a
 tombstone, so a second run, for the same entity or for another, finishes what the first one began.
 """
 
@@ -11,6 +12,7 @@ from typing import Any, Literal, get_args
 
 from features.errors import DataError
 from pipeline.config import Config
+from pipeline.crm import open_crm
 from pipeline.errors import ConfigError
 from pipeline.forget_files import (
     forget_in_quarantine,
@@ -21,12 +23,13 @@ from pipeline.forget_files import (
 )
 from pipeline.forget_tables import StoredRows, clear_leftovers, open_stored_rows
 from pipeline.ledger import Ledger
+from pipeline.own_rows import forget_own_rows
 from pipeline.tombstones import Tombstones, load_tombstones, save_tombstones
 
 Forgettable = Literal["customers", "deals"]
 
 OUT_OF_REACH = (
-    "the CRM: delete the entity there too, with the score fields of its record; until then extract leaves it out",
+    "the CRM's records: delete the entity there too, with its score fields; until then extract leaves it out",
     "models: they hold no rows, but were fitted on what is gone now; train again to have new ones",
     "backups and copies of the state folder, and what commands printed or a log kept",
     "pages that `leadsieve report --folder` wrote elsewhere: write them again, or delete them",
@@ -62,7 +65,7 @@ class Found:
 
 @dataclass(frozen=True)
 class ForgetReport:
-    """What was removed: rows by place; `found` is how it was before."""
+    """What was removed: rows by place, `in_crm` those of tables of our own there; `found` is how it was before."""
 
     found: Found
     tables: Mapping[str, int]
@@ -72,6 +75,8 @@ class ForgetReport:
     scores: int
     writes: int
     overrides: int
+    follow_ups: int
+    in_crm: int
 
     def to_json(self) -> dict[str, Any]:
         """Return the JSON document, which does not repeat the id."""
@@ -80,7 +85,13 @@ class ForgetReport:
             "training": self.training,
             "quarantine": self.quarantine,
             "runs": self.runs,
-            "ledger": {"scores": self.scores, "writes": self.writes, "overrides": self.overrides},
+            "ledger": {
+                "scores": self.scores,
+                "writes": self.writes,
+                "overrides": self.overrides,
+                "follow_ups": self.follow_ups,
+            },
+            "crm": self.in_crm,
         }
         return {
             "table": self.found.entity_table,
@@ -156,7 +167,7 @@ def forget(config: Config, ledger: Ledger, entity_id: str, table: Forgettable | 
     ConfigError
         If the id is ambiguous.
     CrmError
-        If the ledger is in use.
+        If the ledger is in use, or the CRM holds tables of ours and does not answer.
 
     """
     folder = config.folder
@@ -175,6 +186,18 @@ def forget(config: Config, ledger: Ledger, entity_id: str, table: Forgettable | 
     runs = forget_in_runs(folder, tombstones, tables)
     forget_in_report(folder)
     forget_in_review(folder)
+    in_crm = _forget_in_crm(config, ledger, tombstones)
     counts = ledger.forgotten.remove(config, tombstones)
     save_tombstones(folder, replace(tombstones, is_finished=True))
-    return ForgetReport(found, removed, training, quarantine, runs, counts.scores, counts.writes, counts.overrides)
+    gone = (counts.scores, counts.writes, counts.overrides, counts.follow_ups)
+    return ForgetReport(found, removed, training, quarantine, runs, *gone, in_crm)
+
+
+def _forget_in_crm(config: Config, ledger: Ledger, tombstones: Tombstones) -> int:
+    """Remove history rows and tasks from the CRM; how many."""
+    section = config.write_back
+    found = ledger.forgotten.in_crm(config, tombstones)
+    if section is None or not (section.history or section.follow_ups) or not (found.entities or found.task_ids):
+        return 0
+    with open_crm(config) as crm:
+        return forget_own_rows(crm, found.entities, found.task_ids)

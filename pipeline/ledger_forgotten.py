@@ -27,6 +27,7 @@ from sqlalchemy import (
 from pipeline.config import Config
 from pipeline.database import answering, describe_place, writing
 from pipeline.errors import CrmError
+from pipeline.ledger_follow_ups import TASKS
 from pipeline.ledger_removed import remove_records, tables_of_record
 from pipeline.ledger_singles import SINGLES
 from pipeline.target_tables import TargetTables, collect_target_tables
@@ -54,6 +55,24 @@ class LedgerCounts:
     scores: int
     writes: int
     overrides: int
+    follow_ups: int = 0
+
+
+@dataclass(frozen=True)
+class InCrm:
+    """What tables of our own in the CRM hold of forgotten entities, as far as the ledger still knows.
+
+    Parameters
+    ----------
+    entities : mapping of target to list of str
+        Ids of entities that were scored.
+    task_ids : list of str
+        The CRM's ids of tasks about them.
+
+    """
+
+    entities: Mapping[str, list[str]]
+    task_ids: list[str]
 
 
 class ForgottenLedger:
@@ -83,6 +102,22 @@ class ForgottenLedger:
                 for query, of in queries.items()
                 for name in connection.scalars(query.distinct()).all()
             )
+
+    def in_crm(self, config: Config, tombstones: Tombstones) -> InCrm:
+        """Find forgotten entities that still have scores or tasks, which `remove` will remove."""
+        tables = self.target_tables(config).of_targets
+        with answering(self._engine, "looking for forgotten entities"), self._engine.connect() as connection:
+            pairs = select(_SCORES.c.target, _SCORES.c.entity_id).distinct()
+            scored = _forgotten(connection, pairs, tombstones, tables)
+            chased = _forgotten(connection, select(TASKS.c.target, TASKS.c.entity_id).distinct(), tombstones, tables)
+            found: dict[str, list[str]] = {}
+            for target, entity_id in dict.fromkeys([*scored, *chased]):
+                found.setdefault(target, []).append(entity_id)
+            task_ids: list[str] = []
+            for target, ids in _by_name(chased):
+                mine = (TASKS.c.target == target) & TASKS.c.entity_id.in_(ids) & TASKS.c.task_id.is_not(None)
+                task_ids += connection.scalars(select(TASKS.c.task_id).where(mine)).all()
+        return InCrm(found, task_ids)
 
     def remove(self, config: Config, tombstones: Tombstones) -> LedgerCounts:
         """Remove all that is about forgotten entities, in one transaction, and wipe it from the file.
@@ -115,9 +150,11 @@ class ForgottenLedger:
             )
             pairs = select(_OVERRIDES.c.target, _OVERRIDES.c.entity_id).distinct()
             overrides = _remove(connection, _OVERRIDES, _forgotten(connection, pairs, tombstones, tables.of_targets))
+            pairs = select(TASKS.c.target, TASKS.c.entity_id).distinct()
+            tasks = _remove(connection, TASKS, _forgotten(connection, pairs, tombstones, tables.of_targets))
             _mark_runs(connection, scores, writes)
         self._wipe()
-        return LedgerCounts(scores.total(), writes.total(), overrides.total())
+        return LedgerCounts(scores.total(), writes.total(), overrides.total(), tasks.total())
 
     def _wipe(self) -> None:
         """SQLite: write the file anew, so that no page holds what was deleted, and empty its log."""

@@ -14,8 +14,9 @@ from fuse import Fuse, Killed
 
 from pipeline.adapters.patient import BudgetError
 from pipeline.config import Config
+from pipeline.config_write_back import ScoreHistory
 from pipeline.crm import open_crm
-from pipeline.errors import ConfigError
+from pipeline.errors import ConfigError, CrmError
 from pipeline.follow_ups import (
     FollowUpReport,
     check_follow_ups,
@@ -23,8 +24,10 @@ from pipeline.follow_ups import (
     raise_follow_ups,
     withdraw_follow_ups,
 )
+from pipeline.forget import forget
 from pipeline.ledger import Ledger
 from pipeline.ledger_follow_ups import Task
+from pipeline.own_rows import plan_own_rows, write_own_rows
 
 CARD = """
 id: small
@@ -365,6 +368,37 @@ def test_a_budget_ends_between_batches_and_the_next_night_goes_on(tmp_path: Path
     assert (report.raised, report.waiting) == (1, 1)
     assert run_night(config, make_night(2, {"1": UP, "2": UP})).raised == 1
     assert sorted(read_tasks(tmp_path)) == [("1", "r1", "open"), ("2", "r2", "open")]
+
+
+def test_who_is_forgotten_has_no_task_and_no_history_in_the_crm(crm_folder: Path) -> None:
+    config = make_world(crm_folder, owner_field=None)
+    assert config.write_back is not None
+    section = config.write_back.model_copy(update={"history": ScoreHistory.model_validate({})})
+    config = config.model_copy(update={"write_back": section})
+    for number in (1, 2):
+        scores = make_night(number, {"1": UP, "2": UP})
+        with store(config, scores) as ledger, open_crm(config) as crm:
+            write_own_rows(config, ledger, crm, plan_own_rows(config, ledger, crm, scores, f"r{number}"))
+    run_sql(crm_folder, "UPDATE leadsieve_follow_ups SET state = 'closed' WHERE record_id = '1'")  # done, not gone
+    with open_run(config) as ledger:
+        report = forget(config, ledger, "1", "deals")
+        assert (report.in_crm, report.follow_ups) == (2 + 1, 1)  # of the history and of the tasks
+        assert forget(config, ledger, "1", "deals").in_crm == 0  # twice is no error
+    assert read_tasks(crm_folder) == ledger_states(config) == [("2", "r1", "open")]
+    rows = run_sql(crm_folder, "SELECT DISTINCT entity_id FROM leadsieve_scores")
+    assert rows == [("2",)]
+
+
+def test_a_crm_that_does_not_answer_keeps_a_forgetting_from_being_finished(tmp_path: Path) -> None:
+    config = make_world(tmp_path, owner_field=None)
+    run_night(config, make_night(1, {"1": UP}))
+    (tmp_path / "crm.db").rename(tmp_path / "away.db")
+    with open_run(config) as ledger:
+        with pytest.raises(CrmError, match="does not exist, so the CRM cannot be reached"):
+            forget(config, ledger, "1", "deals")
+        (tmp_path / "away.db").rename(tmp_path / "crm.db")
+        assert forget(config, ledger, "1", "deals").in_crm == 1
+    assert read_tasks(tmp_path) == []
 
 
 @pytest.mark.parametrize(

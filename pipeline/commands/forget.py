@@ -53,7 +53,10 @@ def _ask(found: "Found") -> None:
 
 def _list(counts: Mapping[str, int]) -> str:
     """Counts with their names."""
-    return ", ".join(f"{count:,} {name.removesuffix('s') if count == 1 else name}" for name, count in counts.items())
+    names = {name: name.replace("_", "-") for name in counts}
+    return ", ".join(
+        f"{count:,} {names[name].removesuffix('s') if count == 1 else names[name]}" for name, count in counts.items()
+    )
 
 
 def _show(report: "ForgetReport") -> None:
@@ -69,6 +72,8 @@ def _show(report: "ForgetReport") -> None:
         f"{removed['quarantine']:,} of the quarantine."
     )
     _say(f"Ledger: {_list(removed['ledger'])} removed; the scores stay as anonymous counts.")
+    if removed["crm"]:
+        _say(f"CRM: {removed['crm']:,} rows of the history of scores and follow-up tasks removed.")
     _say("Out of reach:")
     for one in document["out_of_reach"]:
         _say(f"  {one}")
