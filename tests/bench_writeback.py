@@ -162,7 +162,7 @@ def run(server: Database, folder: Path, rows: int, batch_rows: int) -> list[str]
         with timed(server) as ours:
             report = write_ours(config, ledger, server, frame, "r1")
         tell("write-back", ours, report.tables[0].fields)
-        size = sum(path.stat().st_size for path in folder.glob("ledger.db*"))
+        size = sum(path.stat().st_size for path in folder.rglob("ledger.db*"))
         print(f"  ledger: {size:,} bytes, {size / rows:.1f} per value; peak {peak():,.0f} MB")
         check(server, "SELECT count(*) FROM deals JOIN bare USING (deal_id, score)", rows)
         with timed(server) as again:
