@@ -8,11 +8,10 @@ import re
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any, Literal
-from xml.etree import ElementTree as ET
 
 from pipeline.adapters.odoo_client import OdooClient, OdooRefusal
 from pipeline.adapters.odoo_own import MODULE, QUIET, find_ids, read_where
-from pipeline.adapters.odoo_piece import Piece
+from pipeline.adapters.odoo_piece import Piece, agree, write_commands
 from pipeline.adapters.odoo_pieces import GROUP, HISTORY_LABELS, list_pieces
 from pipeline.adapters.target import FieldKind
 from pipeline.config import Config
@@ -22,6 +21,9 @@ from pipeline.field_values import nearest
 State = Literal["there", "missing", "differs", "made", "changed"]
 
 CHINESE = "zh_CN"
+
+ARCH = "arch_db"
+"""Field of a view with its texts, which are translated one by one."""
 
 OPTIONAL_MODELS = ("crm.lead", "res.partner", "sale.order", "account.move", "account.move.line")
 """Models that rights are given to where an app has brought them."""
@@ -60,6 +62,8 @@ class OdooInstaller:
         self._client = client
         self._config = config
         self._ids: dict[str, int | None] = {}
+        self._named: dict[str, int] = {}
+        self._stale: dict[str, int] = {}
         self._chinese = bool(self._find("res.lang", [("code", "=", CHINESE), ("active", "=", True)]))
 
     def look(self) -> list[Found]:
@@ -76,6 +80,7 @@ class OdooInstaller:
                 f"{self._client.place}: the user of this key may not make fields. Use the key of an administrator "
                 "(group 'Settings'); it is needed this once and kept nowhere."
             )
+        self._read_names()
         return [self._look(piece) for piece in self._list_pieces()]
 
     def install(self, advance: Callable[[Found], None] = lambda found: None) -> list[Found]:
@@ -83,7 +88,6 @@ class OdooInstaller:
         results = []
         for found in self.look():
             done = self._put_right(found)
-            self._ids[done.piece.name] = done.record
             results.append(done)
             advance(done)
         self._forbid_doubles()
@@ -91,9 +95,8 @@ class OdooInstaller:
 
     def is_member(self, login: str) -> bool:
         """Whether a user is in the group of the nightly job."""
-        user = self.find_user(login)
-        group = self._ids.get(GROUP) or self._resolve_name(GROUP)
-        return bool(group and self._find("res.users", [("id", "=", user), ("group_ids", "in", [group])]))
+        user, group = self.find_user(login), self._resolve_name(GROUP)
+        return group is not None and group in self._read("res.users", user, ["group_ids"])["group_ids"]
 
     def add_member(self, login: str) -> None:
         """Put a user into the group of the nightly job."""
@@ -125,7 +128,7 @@ class OdooInstaller:
 
     def _look(self, piece: Piece) -> Found:
         """Find a piece and compare it."""
-        record = self._resolve_name(piece.name, piece.model) or self._find_by_values(piece)
+        record = self._named.get(piece.name) or self._find_by_values(piece)
         self._ids[piece.name] = record
         if record is None:
             return Found(piece, "missing")
@@ -156,17 +159,17 @@ class OdooInstaller:
         if piece.kept:
             actual = self._read(piece.model, record, piece.kept)
             wanted = self._resolve({name: piece.values[name] for name in piece.kept})
-            if not all(_agree(wanted[name], actual[name]) for name in piece.kept):
+            if not all(agree(wanted[name], actual[name]) for name in piece.kept):
                 return False
         return not (self._chinese and self._find_untranslated(piece, record))
 
     def _find_untranslated(self, piece: Piece, record: int) -> dict[str, Mapping[str, str]]:
-        """Texts in English that people see in Chinese too; whatever an administrator wrote stays."""
+        """Texts that people who read Chinese see in English; what an administrator called a record stays."""
         if not piece.chinese:
             return {}
         seen = self._read(piece.model, record, list(piece.chinese), CHINESE)
         left = {
-            name: {en: zh for en, zh in words.items() if _shows(seen[name], en)}
+            name: {english: chinese for english, chinese in words.items() if _lacks(name, seen[name], english, chinese)}
             for name, words in piece.chinese.items()
         }
         return {name: words for name, words in left.items() if words}
@@ -179,9 +182,9 @@ class OdooInstaller:
     def _put_right(self, found: Found) -> Found:
         """Make a piece, or put it right."""
         piece, record = found.piece, found.record
-        if found.state == "there" and record is not None and self._resolve_name(piece.name, piece.model):
+        if found.state == "there" and piece.name in self._named:
             return found
-        values = _write_commands(self._resolve(piece.values))
+        values = write_commands(self._resolve(piece.values))
         try:
             if record is None:
                 record = int(self._client.call(piece.model, "create", vals_list=[values], context=QUIET)[0])
@@ -200,8 +203,11 @@ class OdooInstaller:
 
     def _name(self, piece: Piece, record: int) -> None:
         """Give a record its external id."""
-        if self._resolve_name(piece.name, piece.model) == record:
+        self._ids[piece.name] = record
+        if piece.name in self._named:
             return
+        if piece.name in self._stale:
+            self._client.call("ir.model.data", "unlink", ids=[self._stale[piece.name]], context=QUIET)
         values = {"module": MODULE, "name": piece.name, "model": piece.model, "res_id": record, "noupdate": True}
         self._client.call("ir.model.data", "create", vals_list=[values], context=QUIET)
 
@@ -210,7 +216,7 @@ class OdooInstaller:
         if not self._chinese:
             return
         for name, words in self._find_untranslated(piece, record).items():
-            said = words if name == "arch_db" else next(iter(words.values()))
+            said = words if name == ARCH else next(iter(words.values()))
             self._client.call(
                 piece.model, "update_field_translations", ids=[record], field_name=name, translations={CHINESE: said}
             )
@@ -249,41 +255,31 @@ class OdooInstaller:
             return self._resolve_name(whole[1])
         return _REFERENCE.sub(lambda found: str(self._resolve_name(found[1])), value)
 
-    def _resolve_name(self, name: str, model: str | None = None) -> int | None:
+    def _read_names(self) -> None:
+        """Read our external ids; one whose record is gone (with the model it belonged to) names nothing."""
+        rows = read_where(self._client, "ir.model.data", [("module", "=", MODULE)], ["name", "model", "res_id"])
+        there = {
+            (model, found)
+            for model in {row["model"] for row in rows}
+            for found in find_ids(
+                self._client, model, [("id", "in", [row["res_id"] for row in rows if row["model"] == model])]
+            )
+        }
+        self._named = {row["name"]: row["res_id"] for row in rows if (row["model"], row["res_id"]) in there}
+        self._stale = {row["name"]: row["id"] for row in rows if row["name"] not in self._named}
+        self._ids |= self._named
+
+    def _resolve_name(self, name: str) -> int | None:
         """Id of a record of ours, of Odoo, or of a model."""
-        if self._ids.get(name) is None:
-            if name.startswith("model:"):
-                self._ids[name] = self._find("ir.model", [("model", "=", name.removeprefix("model:"))])
-            else:
-                module, _, own = name.rpartition(".")
-                domain = [("module", "=", module or MODULE), ("name", "=", own)]
-                rows = read_where(self._client, "ir.model.data", domain, ["model", "res_id"])
-                self._ids[name] = next((row["res_id"] for row in rows if model in (None, row["model"])), None)
-        return self._ids[name]
+        if self._ids.get(name) is None and name.startswith("model:"):
+            self._ids[name] = self._find("ir.model", [("model", "=", name.removeprefix("model:"))])
+        elif self._ids.get(name) is None and "." in name:
+            module, _, own = name.rpartition(".")
+            rows = read_where(self._client, "ir.model.data", [("module", "=", module), ("name", "=", own)], ["res_id"])
+            self._ids[name] = next((row["res_id"] for row in rows), None)
+        return self._ids.get(name)
 
 
-def _write_commands(values: Mapping[str, Any]) -> dict[str, Any]:
-    """Values as Odoo takes them: a set of records is added to, records to be made are made."""
-
-    def command(each: Any) -> list[Any]:
-        return [0, 0, each] if isinstance(each, dict) else [4, each]
-
-    return {
-        name: [command(each) for each in value] if isinstance(value, list) else value for name, value in values.items()
-    }
-
-
-def _agree(wanted: Any, actual: Any) -> bool:
-    """Whether Odoo has what it should."""
-    if isinstance(wanted, list):
-        return set(wanted) <= set(actual)
-    if isinstance(actual, list) and actual and isinstance(wanted, int):  # a link reads as id and name
-        return bool(actual[0] == wanted)
-    if isinstance(wanted, str) and wanted.startswith("<"):
-        return ET.canonicalize(wanted, strip_text=True) == ET.canonicalize(actual or "<none/>", strip_text=True)
-    return bool((wanted or False) == (actual or False))
-
-
-def _shows(text: Any, words: str) -> bool:
-    """Whether people see words in a text or in one of the texts of a view."""
-    return text == words or (isinstance(text, str) and (f'"{words}"' in text or f">{words}<" in text))
+def _lacks(name: str, seen: str, english: str, chinese: str) -> bool:
+    """Whether people who read Chinese see a text in English: a whole one, or one of those of a view."""
+    return f'"{chinese}"' not in seen if name == ARCH else seen == english

@@ -3,6 +3,7 @@
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
+from xml.etree import ElementTree as ET
 
 
 @dataclass(frozen=True)
@@ -78,3 +79,25 @@ def make_field(model: str, name: str, ttype: str, label: tuple[str, str], **more
         found_by=("model", "name"),
         chinese={"field_description": {label[0]: label[1]}},
     )
+
+
+def write_commands(values: Mapping[str, Any]) -> dict[str, Any]:
+    """Values as Odoo takes them: a set of records is added to, records to be made are made."""
+
+    def command(each: Any) -> list[Any]:
+        return [0, 0, each] if isinstance(each, dict) else [4, each]
+
+    return {
+        name: [command(each) for each in value] if isinstance(value, list) else value for name, value in values.items()
+    }
+
+
+def agree(wanted: Any, actual: Any) -> bool:
+    """Whether Odoo has what it should."""
+    if isinstance(wanted, list):
+        return set(wanted) <= set(actual)
+    if isinstance(actual, list) and actual and isinstance(wanted, int):  # a link reads as id and name
+        return bool(actual[0] == wanted)
+    if isinstance(wanted, str) and wanted.startswith("<"):
+        return ET.canonicalize(wanted, strip_text=True) == ET.canonicalize(actual or "<none/>", strip_text=True)
+    return bool((wanted or False) == (actual or False))
