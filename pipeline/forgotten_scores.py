@@ -20,5 +20,7 @@ def scores_to_write(config: Config, scores: pd.DataFrame) -> pd.DataFrame:
     """Return the scores of all targets, without those of forgotten entities."""
     if not load_tombstones(config.folder):
         return scores
+    if not load_tombstones(config.folder):
+        return scores
     parts = [without_forgotten(config, str(name), rows) for name, rows in scores.groupby("target", sort=False)]
     return scores if sum(map(len, parts)) == len(scores) else pd.concat(parts, ignore_index=True)

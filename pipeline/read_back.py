@@ -117,7 +117,7 @@ def _choose(total: int, run_id: str) -> list[int]:
 
 def _done(sent: Sent) -> Sequence[int]:
     """Places of the records of a batch that are done."""
-    if all(result.status == "done" for result in sent.results):
+    if sent.is_done:
         return range(len(sent.results))
     return [at for at, result in enumerate(sent.results) if result.status == "done"]
 

@@ -2,6 +2,8 @@
 
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, replace
+from functools import cached_property
+from operator import attrgetter
 
 from pipeline.adapters.patient import BudgetError, PatientTarget
 from pipeline.adapters.target import RecordResult, WriteBatch
@@ -18,6 +20,11 @@ class Sent:
     number: int
     batch: WriteBatch
     results: Sequence[RecordResult]
+
+    @cached_property
+    def is_done(self) -> bool:
+        """Whether every record was written."""
+        return set(map(attrgetter("status"), self.results)) <= {"done"}
 
 
 def send_batches(
@@ -67,7 +74,7 @@ def send_batches(
 
 
 def send(target: PatientTarget, batch: WriteBatch) -> list[RecordResult]:
-    """Write a batch; one that is refused as a whole is halved until only the bad records are refused.
+    """Write a batch; what an atomic CRM refuses together is halved until only the bad records are refused.
 
     With k bad records among n this takes about 2 k log2(n / k) requests more, and never more than 2 n.
     """
@@ -75,14 +82,21 @@ def send(target: PatientTarget, batch: WriteBatch) -> list[RecordResult]:
         results = list(target.write_batch(batch))
     except BudgetError:
         return [RecordResult(record_id, "retry", WAITS) for record_id in batch.ids]
-    is_refused = all(result.status == "rejected" for result in results)
-    if not is_refused or len(batch.ids) == 1 or target.capabilities().failure != "atomic":
+    refused = [at for at, result in enumerate(results) if result.status == "rejected"]
+    if len(refused) < 2 or target.capabilities().failure != "atomic":
         return results
-    middle = len(batch.ids) // 2
-    return [*send(target, _cut(batch, 0, middle)), *send(target, _cut(batch, middle, len(batch.ids)))]
+    middle = len(refused) // 2
+    parts = [_pick(batch, refused[:middle]), _pick(batch, refused[middle:])]
+    ends = {result.record_id: result for part in parts for result in send(target, part)}
+    return [ends.get(result.record_id, result) for result in results]
 
 
-def _cut(batch: WriteBatch, start: int, end: int) -> WriteBatch:
-    """Return a part of a batch."""
-    expected, values = ([column[start:end] for column in columns] for columns in (batch.expected, batch.values))
-    return replace(batch, ids=batch.ids[start:end], expected=expected, values=values, key=f"{batch.key}/{start}-{end}")
+def _pick(batch: WriteBatch, places: Sequence[int]) -> WriteBatch:
+    """Return a batch of some of its records."""
+    return replace(
+        batch,
+        ids=[batch.ids[at] for at in places],
+        expected=[[column[at] for at in places] for column in batch.expected],
+        values=[[column[at] for at in places] for column in batch.values],
+        key=f"{batch.key}/{places[0]}-{places[-1]}",
+    )

@@ -14,6 +14,7 @@ from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from itertools import repeat
 from operator import ne
+from typing import TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
@@ -24,6 +25,7 @@ from pipeline.ledger_writes import LastValues, Write
 
 Column = list[Value]
 Mask = NDArray[np.bool_]
+Item = TypeVar("Item")
 
 NEVER = object()
 """Stands for the last value of a field that we have never written."""
@@ -223,9 +225,15 @@ def cut_batches(
     found = []
     for start in range(0, len(places), size):
         part = places[start : start + size].tolist()
-        expected, values = ([[columns[name][at] for at in part] for name in fields] for columns in (olds, news))
-        found.append((part[0], WriteBatch(table, action, fields, [ids[at] for at in part], expected, values, "")))
+        expected, values = ([_take(columns[name], part) for name in fields] for columns in (olds, news))
+        found.append((part[0], WriteBatch(table, action, fields, _take(ids, part), expected, values, "")))
     return found
+
+
+def _take(column: list[Item], places: list[int]) -> list[Item]:
+    """Items at some places, which are in order."""
+    first, last = places[0], places[-1]
+    return column[first : last + 1] if last - first + 1 == len(places) else [column[at] for at in places]
 
 
 def refuse(

@@ -2,12 +2,13 @@
 
 from collections import Counter
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime
 
 from pipeline.errors import CrmError
 from pipeline.ledger import Ledger
 from pipeline.ledger_writes import OUTSTANDING, Write
+from pipeline.own_rows import OwnReport
 from pipeline.read_back import ReadBack
 from pipeline.write_batches import WAITS, Sent
 from pipeline.write_plan import TablePlan
@@ -56,6 +57,8 @@ class WriteReport:
         Values that the CRM refused or did not keep, or that somebody changed after they were written.
     notes : tuple of str
         What else people should know, in sentences.
+    own : OwnReport or None
+        What was added to tables of our own, or taken back.
 
     """
 
@@ -65,6 +68,11 @@ class WriteReport:
     requests: int = 0
     problems: tuple[Write, ...] = ()
     notes: tuple[str, ...] = ()
+    own: OwnReport | None = None
+
+    def adding(self, own: OwnReport, requests: int) -> "WriteReport":
+        """Return the report with what was added beside the fields, and all requests that were sent."""
+        return replace(self, own=own, requests=requests)
 
     @property
     def records(self) -> int:
@@ -95,6 +103,8 @@ class WriteReport:
                 f"'{self.run_id}'. `leadsieve writeback status --run {self.run_id}` lists them; correct the fields "
                 "and run again."
             )
+        if self.own is not None:
+            self.own.check()
 
 
 @dataclass(frozen=True)
@@ -120,14 +130,15 @@ def make_table_report(plan: TablePlan, sent: Sequence[Sent], checked: ReadBack) 
     waiting = plan.waiting + plan.value_count
     for one in sent:
         width = len(one.batch.fields)
-        ends = Counter("waiting" if result.message == WAITS else result.status for result in one.results)
+        ends = _count_ends(one)
         values.update({end: count * width for end, count in ends.items()})
         records.update({end: count for end, count in ends.items() if end != "done"})
         records[one.batch.action] += ends["done"]
         waiting -= (len(one.results) - ends["waiting"]) * width
     late = {write.record_id for write in checked.conflicts}
     refused = {write.record_id for write in plan.conflicts}
-    refused |= {result.record_id for one in sent for result in one.results if result.status == "conflict"}
+    odd = [result for one in sent if not one.is_done for result in one.results]
+    refused |= {result.record_id for result in odd if result.status == "conflict"}
     return TableReport(
         plan.table.name,
         updated=records["update"],
@@ -146,6 +157,13 @@ def make_table_report(plan: TablePlan, sent: Sequence[Sent], checked: ReadBack) 
     )
 
 
+def _count_ends(sent: Sent) -> Counter[str]:
+    """How many records of a batch ended in which way."""
+    if sent.is_done:
+        return Counter(done=len(sent.results))
+    return Counter("waiting" if result.message == WAITS else result.status for result in sent.results)
+
+
 def list_problems(run_id: str, table: str, sent: Sequence[Sent], checked: ReadBack) -> list[Write]:
     """Values that the CRM refused, at once or by not keeping them, and those that were changed since."""
     found = [
@@ -153,6 +171,7 @@ def list_problems(run_id: str, table: str, sent: Sequence[Sent], checked: ReadBa
             run_id, one.batch.table.name, result.record_id, name, olds[at], news[at], "rejected", error=result.message
         )
         for one in sent
+        if not one.is_done
         for at, result in enumerate(one.results)
         if result.status == "rejected"
         for name, olds, news in zip(one.batch.fields, one.batch.expected, one.batch.values, strict=True)

@@ -38,7 +38,7 @@ def find_size(config: Config, crm: Crm) -> int:
 
 def keep_for_read_back(crm: Crm, tables: int) -> None:
     """Keep as many requests of the budget as reading a sample of every table takes."""
-    crm.patience.kept = tables * ceil(SAMPLE / crm.target.capabilities().max_batch)
+    crm.patience.kept = tables * ceil(SAMPLE / crm.target.read_size)
 
 
 def read_view(

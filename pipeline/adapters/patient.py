@@ -199,11 +199,13 @@ class PatientTarget:
 
     def write_batch(self, batch: WriteBatch) -> Sequence[RecordResult]:
         """Write one batch; one whose end is not known is sent again, which writes nothing twice."""
+        return self.patience.call(lambda: self._write_once(batch), self.per_batch, self._count)
+
+    def _write_once(self, batch: WriteBatch) -> Sequence[RecordResult]:
         before = self.requests
-        try:
-            return self.patience.call(lambda: self._target.write_batch(batch), self.per_batch, self._count)
-        finally:
-            self._seen = max(self._seen, self.requests - before)
+        results = self._target.write_batch(batch)
+        self._seen = max(self._seen, self.requests - before)
+        return results
 
     def _count(self) -> int:
         return self._target.requests
