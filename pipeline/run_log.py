@@ -53,8 +53,8 @@ class RunLog:
         Its name; None as long as its config has not been read.
     steps : list of Step
         Those that have ended, in order.
-    rows : Counter
-        Records of the CRM by what became of them (see `pipeline.run_metrics.OUTCOMES`).
+    records, values : Counter
+        Records of the CRM, and values of their fields, by what became of them (see `pipeline.run_metrics`).
     requests : int
         Requests that were sent to the CRM to write.
     data_end : datetime or None
@@ -65,7 +65,8 @@ class RunLog:
     def __init__(self, tell: Callable[[str], None]) -> None:
         self.deployment: str | None = None
         self.steps: list[Step] = []
-        self.rows: Counter[str] = Counter()
+        self.records: Counter[str] = Counter()
+        self.values: Counter[str] = Counter()
         self.requests = 0
         self.data_end: datetime | None = None
         self._tell = tell

@@ -30,14 +30,16 @@ GAUGES: Mapping[str, str] = {
 }
 COUNTERS: Mapping[str, str] = {
     "leadsieve_runs_total": "Runs by the exit code they ended in.",
-    "leadsieve_run_rows_total": "Records of the CRM by what became of them in write-back.",
+    "leadsieve_run_records_total": "Records of the CRM by what became of them in write-back.",
+    "leadsieve_run_values_total": "Values of fields of the CRM by what became of them in write-back.",
     "leadsieve_run_requests_total": "Requests that write-back sent to the CRM.",
 }
 KEPT = ("leadsieve_run_last_success_timestamp_seconds", "leadsieve_run_data_end_timestamp_seconds")
 """Gauges that a run which has nothing to say of them leaves as they are."""
 
-OUTCOMES = ("written", "unchanged", "conflict", "missing", "rejected", "skipped", "waiting")
-"""What may become of a record: each is counted from the first run on, so that its growth is seen."""
+RECORD_ENDS = ("written", "skipped", "conflict", "missing")
+VALUE_ENDS = ("written", "unchanged", "rejected", "outstanding", "waiting")
+"""What may become of a record and of a value: each is counted from the first run on, so that its growth is seen."""
 
 _SAMPLE = re.compile(r'([a-z_]+)\{((?:[a-z_]+="(?:[^"\\\n]|\\["\\n])*",?)*)\} (-?\d+(?:\.\d+)?(?:e[+-]?\d+)?)')
 _LABEL = re.compile(r'([a-z_]+)="((?:[^"\\]|\\.)*)"')
@@ -122,8 +124,10 @@ def _counters(log: RunLog, end: RunEnd, deployment: str, known: Samples) -> Samp
 
     add("leadsieve_runs_total", (*own, ("exit_code", str(end.exit_code))), 1)
     add("leadsieve_run_requests_total", own, log.requests)
-    for outcome in OUTCOMES:
-        add("leadsieve_run_rows_total", (*own, ("outcome", outcome)), log.rows[outcome])
+    for outcome in RECORD_ENDS:
+        add("leadsieve_run_records_total", (*own, ("outcome", outcome)), log.records[outcome])
+    for outcome in VALUE_ENDS:
+        add("leadsieve_run_values_total", (*own, ("outcome", outcome)), log.values[outcome])
     return found
 
 

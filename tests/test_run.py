@@ -43,16 +43,23 @@ def test_a_night_reads_scores_and_writes_what_changed_and_the_next_run_writes_no
     assert (scored_from, given) == (stored, scored)
     assert read > 20_000
     assert 0 < written <= scored
-    assert left == " conflicts=1 missing=0"  # what a person edited stays, and is counted
+    counted = {name: int(count) for name, count in (one.split("=") for one in left.split())}
+    assert counted.pop("requests") > 0
+    assert 0 < counted.pop("read_back") <= written
+    edits = {"conflicts": 1}  # what a person edited stays, and is counted
+    assert counted == {**dict.fromkeys(("skipped", "missing", "rejected", "outstanding", "waiting"), 0), **edits}
     assert world.sql("SELECT lead_score FROM deals WHERE deal_id = ?", edited) == [(0.123,)]
     before, crm = world.fingerprint(), world.hash_crm()
     second = world.run("run", "--metrics", "leadsieve.prom")
     assert (second.code, second.out) == (0, "")
     assert steps_of(second.err)[2][1:3] == (scored, 0)
     found = parse_strictly((world.folder / "leadsieve.prom").read_text(encoding="utf-8"))
-    rows = {dict(labels)["outcome"]: count for (name, labels), count in found.items() if name.endswith("rows_total")}
-    assert (rows["written"], rows["conflict"]) == (0, 1)
-    assert rows["unchanged"] > 0
+    records, values = (
+        {dict(labels)["outcome"]: count for (name, labels), count in found.items() if name.endswith(f"{what}_total")}
+        for what in ("records", "values")
+    )
+    assert (records["written"], records["conflict"], values["written"]) == (0, 1, 0)
+    assert values["unchanged"] > 0
     assert found["leadsieve_run_exit_code", frozenset({("deployment", "small")})] == 0
     assert world.fingerprint() == before
     assert world.hash_crm() == crm  # to the byte
@@ -105,7 +112,8 @@ def test_values_that_the_crm_refuses_are_told_and_written_once_it_takes_them(wor
     run_id = json.loads(answer.out)["run_id"]
     assert answer.code == 4
     assert answer.err.splitlines()[-1].startswith(
-        f"Error: The CRM refused 1 values and has yet to take 0 of run '{run_id}'."
+        "Error: The CRM refused 1 values ('customers.churn_risk' of record 'C0000001': this customer is frozen) and "
+        f"has yet to take 0 of run '{run_id}'."
     )
     world.sql("DROP TRIGGER frozen")
     again = world.run("run")

@@ -10,7 +10,7 @@ import pytest
 
 from pipeline.errors import ConfigError, CrmError
 from pipeline.run_log import RunLog
-from pipeline.run_metrics import COUNTERS, GAUGES, OUTCOMES, RunEnd, read_metrics, write_metrics
+from pipeline.run_metrics import COUNTERS, GAUGES, RECORD_ENDS, VALUE_ENDS, RunEnd, read_metrics, write_metrics
 
 HELP = re.compile(r"# HELP ([a-zA-Z_:][a-zA-Z0-9_:]*) ((?:[^\\\n]|\\\\|\\n)+)")
 TYPE = re.compile(r"# TYPE ([a-zA-Z_:][a-zA-Z0-9_:]*) (gauge|counter)")
@@ -60,12 +60,13 @@ def get(found: Samples, name: str, **labels: str) -> float | None:
     return found.get((f"leadsieve_{name}", frozenset({"deployment": "shop", **labels}.items())))
 
 
-def make_log(**rows: int) -> RunLog:
-    """A run of two steps; what became of the CRM's records is given."""
+def make_log(**records: int) -> RunLog:
+    """A run of two steps; what became of the CRM's records is given, three values of each that is written."""
     log = RunLog(lambda line: None)
     log.deployment = "shop"
     log.data_end = datetime(2026, 1, 1)  # UTC: 1,767,225,600 seconds
-    log.rows, log.requests = Counter(rows), 3
+    log.records, log.values = Counter(records), Counter(written=3 * records.get("written", 0))
+    log.requests = 3
     with log.step("extract") as step:
         step.rows_in, step.rows_out = 120, 100
     with log.step("score", 100) as step:
@@ -93,8 +94,10 @@ def test_the_text_says_what_the_run_did(path: Path) -> None:
     assert [get(found, f"run_step_rows_{way}", step="score") for way in ("in", "out")] == [100, 40]
     assert get(found, "run_step_failed", step="score") == 0
     assert get(found, "run_step_duration_seconds", step="score") is not None
-    counts = {outcome: get(found, "run_rows_total", outcome=outcome) for outcome in OUTCOMES}
-    assert counts == {**dict.fromkeys(OUTCOMES, 0), "written": 7, "conflict": 1}
+    records = {end: get(found, "run_records_total", outcome=end) for end in RECORD_ENDS}
+    assert records == {"written": 7, "conflict": 1, "skipped": 0, "missing": 0}
+    values = {end: get(found, "run_values_total", outcome=end) for end in VALUE_ENDS}
+    assert values == {"written": 21, "unchanged": 0, "rejected": 0, "outstanding": 0, "waiting": 0}
     assert get(found, "run_requests_total") == 3
     assert get(found, "runs_total", exit_code="0") == 1
     assert {name for name, _ in found} == {*GAUGES, *COUNTERS}
@@ -115,9 +118,9 @@ def test_a_failed_run_keeps_the_last_success_and_counts_on(path: Path) -> None:
     assert get(found, "run_data_end_timestamp_seconds") == 1767225600  # it read nothing newer
     assert get(found, "run_step_failed", step="extract") == 1
     assert get(found, "run_step_rows_in", step="score") is None  # no step of this run
-    assert get(found, "run_rows_total", outcome="written") == 7
+    assert get(found, "run_records_total", outcome="written") == 7
     third = write(path, make_log(written=5), 0, 3000)
-    assert get(third, "run_rows_total", outcome="written") == 12  # 7 + 5
+    assert get(third, "run_records_total", outcome="written") == 12  # 7 + 5
     assert get(third, "run_requests_total") == 6  # 3 + 0 + 3
     assert [get(third, "runs_total", exit_code=code) for code in ("0", "4")] == [2, 1]
 

@@ -17,6 +17,17 @@ if TYPE_CHECKING:
     from pipeline.write_report import WriteReport
 
 METRICS_VARIABLE = "LEADSIEVE_METRICS"
+RECORDS = {"skipped": "skipped", "conflict": "conflicts", "missing": "missing"}
+VALUES = {
+    "written": "fields",
+    "unchanged": "unchanged",
+    "rejected": "rejected",
+    "outstanding": "outstanding",
+    "waiting": "waiting",
+}
+"""What may become of a record and of a value: what a report of write-back calls it."""
+LOGGED = ("skipped", "conflicts", "missing", "rejected", "outstanding", "waiting", "read_back")
+"""What the log says of write-back beside the rows."""
 
 
 def run(
@@ -45,6 +56,7 @@ def run(
 def _run(settings: Config, log: "RunLog", as_json: bool) -> None:
     from pipeline.extract import extract
     from pipeline.field_values import check_write_back
+    from pipeline.follow_ups import check_follow_ups
     from pipeline.horizon_scores import primary_scores
     from pipeline.ledger import open_ledger
     from pipeline.lock import hold_lock
@@ -52,6 +64,7 @@ def _run(settings: Config, log: "RunLog", as_json: bool) -> None:
     from pipeline.writeback import write_back
 
     check_write_back(settings)
+    check_follow_ups(settings)
     with hold_lock(settings.folder, "run"), open_ledger(settings.folder / "ledger.db") as ledger:
         with log.step("extract") as step:
             extracted = extract(settings)
@@ -72,17 +85,17 @@ def _run(settings: Config, log: "RunLog", as_json: bool) -> None:
 
 
 def _count(report: "WriteReport", step: "Step", log: "RunLog") -> None:
-    """Count what became of the CRM's records."""
-    tables = report.tables
-    step.rows_out = log.rows["written"] = report.records
-    step.more = {key: sum(getattr(table, key) for table in tables) for key in ("conflicts", "missing")}
-    log.rows.update(
-        unchanged=sum(table.unchanged for table in tables),
-        conflict=step.more["conflicts"],
-        missing=step.more["missing"],
-        rejected=sum(table.rejected for table in tables),
-        waiting=sum(table.outstanding for table in tables),
-    )
+    """Count what became of records and values of the CRM."""
+
+    def total(name: str) -> int:
+        return sum(getattr(table, name) for table in report.tables)
+
+    log.records.update(written=report.records, **{end: total(name) for end, name in RECORDS.items()})
+    log.values.update({end: total(name) for end, name in VALUES.items()})
+    log.requests = report.requests
+    step.rows_out = report.records
+    step.more = {name: total(name) for name in LOGGED} | {"requests": report.requests}
+    step.more |= report.own.to_log() if report.own else {}
 
 
 def _place_of_environment() -> Path | None:
