@@ -26,6 +26,7 @@ from pipeline.errors import ConfigError
 from pipeline.field_values import check_write_back
 from pipeline.ledger import Ledger
 from pipeline.ledger_writes import Write
+from pipeline.own_rows import begin_own_rows, check_undo, plan_own_rows, undo_own_rows, write_own_rows
 from pipeline.plan_file import tell_changes
 from pipeline.read_back import read_back
 from pipeline.undo_plan import make_undo_plan
@@ -60,7 +61,7 @@ def write_back(
     advance: Advance = lambda values, of: None,
     take_over: bool = False,
 ) -> WriteReport:
-    """Write the scores of a run to the CRM; what has not changed is not written.
+    """Write the scores of a run to the CRM; what has not changed is not written. Then raise its tasks, add its history.
 
     Parameters
     ----------
@@ -84,19 +85,25 @@ def write_back(
 
     """
     with open_crm(config) as crm:
+        own = plan_own_rows(config, ledger, crm, scores, run_id)
         plan = make_plan(config, ledger, crm, scores, run_id, take_over)
-        return apply_plan(config, ledger, crm, plan, advance)
+        begin_own_rows(ledger, crm, run_id)
+        report = apply_plan(config, ledger, crm, plan, advance)
+        return report.adding(write_own_rows(config, ledger, crm, own), crm.patience.spent)
 
 
 def undo_run(config: Config, ledger: Ledger, run_id: str) -> WriteReport:
     """Give the fields that a run wrote their previous values, except those edited since.
 
-    The undo is a run of its own in the ledger; the caller holds the lock.
+    Its tasks that nobody has closed are taken back, and its history rows removed. The undo is a run of its
+    own in the ledger; the caller holds the lock.
     """
     with open_crm(config) as crm:
         plan = make_undo_plan(config, ledger, crm, run_id)
+        check_undo(ledger, crm, run_id)
         ledger.start_run(plan.run_id, "undo", {"of": run_id}, "")
         report = apply_plan(config, ledger, crm, plan)
+        report = report.adding(undo_own_rows(ledger, crm, run_id), crm.patience.spent)
     ledger.finish_run(plan.run_id, "done", {"records": report.records})
     return report
 

@@ -37,18 +37,21 @@ def plan(
     """Compare the scores with what the CRM has now, and store every change as a file. Nothing is written."""
     from pipeline.crm import open_crm
     from pipeline.ledger import open_ledger
+    from pipeline.own_rows import describe_own_rows, plan_own_rows
     from pipeline.plan_file import save_plan
     from pipeline.write_plan import make_plan
 
     settings = load_config(config)
     with open_ledger(settings.folder / "ledger.db") as ledger, open_crm(settings) as crm:
         name = _find_run(ledger, run_id)
-        made = make_plan(settings, ledger, crm, ledger.scores(name), name, take_over)
+        scores = ledger.scores(name)
+        own = plan_own_rows(settings, ledger, crm, scores, name)
+        made = make_plan(settings, ledger, crm, scores, name, take_over)
     path = save_plan(settings, made)
     if as_json:
-        print_json({**_describe_plan(made), "file": str(path)})
+        print_json({**_describe_plan(made), **own.to_json(), "file": str(path)})
     else:
-        _show_plan(made, path)
+        _show_plan(made, describe_own_rows(own), path)
 
 
 @app.command("apply")
@@ -98,6 +101,7 @@ def status(config: ConfigOption, run_id: RunOption = None, as_json: JsonOption =
     """Tell what every run wrote and what is outstanding; with --run also which records need a look."""
     from pipeline.ledger import open_ledger
     from pipeline.ledger_writes import OUTSTANDING
+    from pipeline.own_rows import read_own_status
     from pipeline.write_report import read_status
 
     settings = load_config(config)
@@ -105,8 +109,9 @@ def status(config: ConfigOption, run_id: RunOption = None, as_json: JsonOption =
         runs = read_status(ledger, None if run_id is None else _find_run(ledger, run_id))
         ends = ("conflict", "missing", "rejected", *OUTSTANDING)
         problems = [] if run_id is None else ledger.writes.of_run(run_id, ends)
+        own = read_own_status(ledger, run_id)
     if as_json:
-        print_json({"runs": [asdict(run) for run in runs], "problems": _list_writes(problems)})
+        print_json({"runs": [asdict(run) for run in runs], **own.to_json(), "problems": _list_writes(problems)})
         return
     table = Table(box=None)
     table.add_column("run", no_wrap=True, overflow="fold", min_width=max((len(run.run_id) for run in runs), default=3))
@@ -116,6 +121,8 @@ def status(config: ConfigOption, run_id: RunOption = None, as_json: JsonOption =
         counts = (run.outstanding, run.done, run.conflict, run.missing, run.rejected, run.dropped)
         table.add_row(run.run_id, run.table, *(f"{count:,}" for count in counts))
     answer.print(table if runs else "Nothing has been written yet.")
+    for sentence in own.describe():
+        say(sentence)
     _show_writes(problems)
 
 
@@ -166,12 +173,14 @@ def _describe_plan(made: "WritePlan") -> dict[str, Any]:
     return {"run": made.run_id, "tables": tables, "refused": _list_writes(refused)}
 
 
-def _show_plan(made: "WritePlan", path: Path) -> None:
+def _show_plan(made: "WritePlan", own: list[str], path: Path) -> None:
     """Print a plan for people."""
     document = _describe_plan(made)
     answer.print(f"Run {made.run_id}")
     _show_tables(document["tables"])
     _show_writes([write for plan in made.tables for write in plan.refused])
+    for sentence in own:
+        say(sentence)
     records = sum(entry["update"] + entry["add"] for entry in document["tables"])
     answer.print(f"{records:,} rows to write. Nothing has been written; `leadsieve writeback apply` does it.")
     say(f"Every change is in {path}")
@@ -179,16 +188,21 @@ def _show_plan(made: "WritePlan", path: Path) -> None:
 
 def _show_report(report: "WriteReport", as_json: bool) -> None:
     """Print what was written."""
+    from pipeline.own_rows import describe_own_rows
+
     tables = [asdict(table) for table in report.tables]
     if as_json:
         facts = {"rows": report.records, "seconds": report.seconds, "requests": report.requests}
         problems = _list_writes(list(report.problems))
-        print_json({"run": report.run_id, **facts, "tables": tables, "problems": problems, "notes": report.notes})
+        own = report.own.to_json() if report.own else {}
+        print_json(
+            {"run": report.run_id, **facts, "tables": tables, **own, "problems": problems, "notes": report.notes}
+        )
         return
     _show_tables(tables)
     _show_writes(list(report.problems))
-    for note in report.notes:
-        say(note)
+    for sentence in (*(describe_own_rows(report.own) if report.own else ()), *report.notes):
+        say(sentence)
     if report.records:
         answer.print(f"{report.records:,} rows written in {report.seconds:.1f} s (run {report.run_id}).")
     elif not report.waiting:
