@@ -6,9 +6,18 @@ from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 JOB, PERSON = "job", "person"
+
+
+class Change(NamedTuple):
+    """One value that became another one, whose doing it was, and what it was before."""
+
+    record_id: str
+    field: str
+    who: str
+    old: Any
 
 
 class CrmStore:
@@ -45,6 +54,13 @@ class CrmStore:
         """How often the job has changed each (table, record, field); the field is `+` or `-` for a whole record."""
         rows = self.run("SELECT tbl, id, field FROM log WHERE who = ?", JOB)
         return Counter((table, one, name) for table, one, name in rows)
+
+    def changes(self, table: str) -> list[Change]:
+        """Every value of a table that was changed, oldest first; not records as a whole."""
+        rows = self.run(
+            "SELECT who, id, field, old FROM log WHERE tbl = ? AND field NOT IN ('+', '-') ORDER BY rowid", table
+        )
+        return [Change(one, name, who, json.loads(old)) for who, one, name, old in rows]
 
     @property
     def requests(self) -> int:
