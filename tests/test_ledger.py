@@ -11,11 +11,10 @@ from crm_world import make_scores
 from sqlalchemy.exc import OperationalError
 
 from features.errors import DataError
-from pipeline.adapters.target import WriteResult
 from pipeline.database import make_engine
 from pipeline.errors import ConfigError, CrmError
 from pipeline.ledger import SCORE_COLUMNS, Ledger, open_ledger
-from pipeline.ledger_writes import Write, WriteCount, decode, encode
+from pipeline.ledger_singles import decode, encode
 from pipeline.migrations import MIGRATIONS, Migration, migrate
 
 
@@ -24,10 +23,6 @@ def open_started(folder: Path, *run_ids: str) -> Ledger:
     for run_id in run_ids:
         ledger.start_run(run_id, "score", {}, "name: demo")
     return ledger
-
-
-def make_write(record_id: str, old: float | None, new: float | None, run_id: str = "r1") -> Write:
-    return Write(run_id, "deals", record_id, "score", old, new)
 
 
 def test_a_run_keeps_its_start_when_it_is_continued_and_adds_details_when_it_ends(tmp_path: Path) -> None:
@@ -105,59 +100,6 @@ def test_scores_without_a_column_are_refused_and_the_old_ones_stay(tmp_path: Pat
 def test_scores_of_a_run_that_never_began_are_refused(tmp_path: Path) -> None:
     with open_started(tmp_path) as ledger, pytest.raises(CrmError, match="storing scores: FOREIGN KEY"):
         ledger.replace_scores("r9", make_scores("r9", [("a", 0.1, "C", [])]))
-
-
-def test_writes_are_planned_then_intended_then_settled(tmp_path: Path) -> None:
-    with open_started(tmp_path, "r1") as ledger:
-        batches = [[make_write("1", None, 0.1), make_write("2", 0.5, 0.2)], [make_write("3", None, 0.3)]]
-        first, second = ledger.writes.store_plan(batches, [Write("r1", "deals", "4", "score", 1.0, 0.4, "conflict")])
-        assert [w.state for w in ledger.writes.outstanding("r1")] == ["planned"] * 3
-        ledger.writes.intend(first)
-        ledger.writes.settle(
-            first, "r1", "deals", [WriteResult("1", "score", "done"), WriteResult("2", "score", "missing", "gone")]
-        )
-        ends = {w.record_id: (w.state, w.attempts, w.error) for w in ledger.writes.of_run("r1")}
-    assert second > first
-    assert ends == {
-        "1": ("done", 1, None),
-        "2": ("missing", 1, "gone"),
-        "3": ("planned", 0, None),  # its batch was never sent
-        "4": ("conflict", 0, None),
-    }
-
-
-def test_a_write_to_be_tried_again_stays_intended(tmp_path: Path) -> None:
-    with open_started(tmp_path, "r1") as ledger:
-        [batch] = ledger.writes.store_plan([[make_write("1", None, 0.1), make_write("2", None, 0.2)]], [])
-        ledger.writes.intend(batch)
-        ledger.writes.settle(
-            batch, "r1", "deals", [WriteResult("1", "score", "done"), WriteResult("2", "score", "retry")]
-        )
-        assert ledger.writes.counts() == [
-            WriteCount("r1", "deals", "done", 1),
-            WriteCount("r1", "deals", "intended", 1),
-        ]
-
-
-def test_the_last_write_of_a_field_is_the_newest_one_that_was_done(tmp_path: Path) -> None:
-    with open_started(tmp_path, "r1", "r2", "r3") as ledger:
-        for run_id, new in [("r2", 0.2), ("r1", 0.1), ("r3", 0.3)]:  # the order of sending counts, not of names
-            [batch] = ledger.writes.store_plan([[make_write("1", None, new, run_id)]], [])
-            ledger.writes.intend(batch)
-            status = "conflict" if run_id == "r3" else "done"
-            ledger.writes.settle(batch, run_id, "deals", [WriteResult("1", "score", status)])
-        last = ledger.writes.last_writes("deals", ["score"])
-    assert {key: (write.run_id, write.value) for key, write in last.items()} == {("1", "score"): ("r1", 0.1)}
-
-
-def test_what_a_run_has_done_is_not_undone_by_a_later_refusal(tmp_path: Path) -> None:
-    with open_started(tmp_path, "r1") as ledger:
-        [batch] = ledger.writes.store_plan([[make_write("1", None, 0.1)]], [])
-        ledger.writes.intend(batch)
-        ledger.writes.settle(batch, "r1", "deals", [WriteResult("1", "score", "done")])
-        ledger.writes.store_plan([], [Write("r1", "deals", "1", "score", 0.9, 0.1, "conflict")])
-        [write] = ledger.writes.of_run("r1")
-    assert (write.state, write.old, write.new) == ("done", None, 0.1)
 
 
 @pytest.mark.parametrize("value", [None, 0.1 + 0.2, 7, True, "逾期 'quoted' \"text\"", "", b"\x00\xff"])

@@ -5,9 +5,9 @@ from datetime import date, datetime
 from crm_world import make_scores
 from postgres_server import Database
 
-from pipeline.adapters.target import WriteResult
+from pipeline.adapters.target import RecordResult, TargetTable, WriteBatch
 from pipeline.ledger import open_ledger
-from pipeline.ledger_writes import LastWrite, Write
+from pipeline.ledger_writes import LastValues
 
 
 def test_runs_scores_and_writes_are_kept_on_a_server_too(postgres: Database) -> None:
@@ -16,12 +16,13 @@ def test_runs_scores_and_writes_are_kept_on_a_server_too(postgres: Database) -> 
         ledger.start_run("r1", "score", {"rows": 2}, "name: demo")
         ledger.replace_scores("r1", scores)
         ledger.finish_run("r1", "done")
-        [number] = ledger.writes.store_plan([[Write("r1", "deals", "1", "score", None, 0.5)]], [])
+        planned = WriteBatch(TargetTable("deals", "id"), "update", ("score",), ["1"], [[None]], [[0.5]], "")
+        [number] = ledger.writes.store_plan("r1", [planned], [])
         ledger.writes.intend(number)
     with open_ledger(postgres.url) as ledger:  # migrated once
         assert [(write.record_id, write.new) for write in ledger.writes.outstanding()] == [("1", 0.5)]
-        ledger.writes.settle(number, "r1", "deals", [WriteResult("1", "score", "done")])
-        assert ledger.writes.last_writes("deals", ["score"]) == {("1", "score"): LastWrite("r1", 0.5)}
+        ledger.writes.settle(number, [RecordResult("1", "done")])
+        assert ledger.writes.last_values("deals", ["score"]) == {"score": LastValues(["1"], [0.5], ["r1"])}
         assert ledger.latest_scored_run().state == "done"
         assert ledger.scores("r1")["reasons"].tolist() == scores["reasons"].tolist()
 

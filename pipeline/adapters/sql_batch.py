@@ -4,7 +4,6 @@ Columns go there and come back as JSON lists, which both sides make and read far
 """
 
 import json
-import re
 from collections.abc import Sequence
 from datetime import date, datetime
 from typing import Any
@@ -33,15 +32,13 @@ from sqlalchemy.sql.compiler import SQLCompiler
 from sqlalchemy.sql.functions import FunctionElement
 from sqlalchemy.types import NullType
 
-from pipeline.adapters.sql_types import to_key, to_plain, to_record_id, to_stored
+from pipeline.adapters.sql_types import LARGEST_INTEGER, to_key, to_plain, to_record_id, to_stored
 from pipeline.adapters.target import FieldValues, Value
 
 Cell = ColumnClause[Any]
 
 SEPARATOR = "\x1f"
 """Stands between ids that are sent in one text."""
-
-_WHOLE = re.compile(rf"(?:(?:0|-?[1-9]\d{{0,17}})(?:{SEPARATOR}|$))*")
 
 
 class _Lists(FunctionElement[Any]):
@@ -140,10 +137,17 @@ def may_change_later(connection: Connection, place: TableClause) -> bool:
 
 def find_keys(ids: Sequence[str], key: Cell) -> Sequence[str]:
     """Return those ids that a key of this type can have, such as 7 and not 007 for a number."""
-    if isinstance(key.type, Integer) and _WHOLE.fullmatch(SEPARATOR.join(ids)):
+    together = "".join(ids)
+    if isinstance(key.type, String) and SEPARATOR not in together:
         return ids
-    if isinstance(key.type, String) and SEPARATOR not in "".join(ids):
-        return ids
+    if isinstance(key.type, Integer) and together.isascii() and together.isdecimal():
+        starts = f"{SEPARATOR}{SEPARATOR.join(ids)}{SEPARATOR}"
+        if (
+            f"{SEPARATOR}0" not in starts
+            and 2 * SEPARATOR not in starts
+            and max(map(len, ids)) < len(str(LARGEST_INTEGER))
+        ):
+            return ids
     keys = ((one, to_key(one, key.type)) for one in ids if SEPARATOR not in one)
     return [one for one, found in keys if found is not None and to_record_id(found) == one]
 

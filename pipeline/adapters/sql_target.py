@@ -193,7 +193,7 @@ class SqlTarget:
             self._create(batch.table)
         try:
             if self._write_at_once(batch):
-                return list(map(RecordResult._make, zip(batch.ids, repeat("done"), repeat(None))))
+                return [*map(RecordResult, batch.ids, repeat("done"))]
             with writing(self._engine).begin() as connection:
                 return self._table_on(connection, batch.table).write(batch)
         except DBAPIError as error:
