@@ -14,9 +14,11 @@ from test_writeback_resume import ALL_MOMENTS, CRM_STEPS, LEDGER_STEPS, SCORES, 
 
 from pipeline.adapters.sql_target import SqlTarget
 from pipeline.config import Config
+from pipeline.crm import make_crm
 from pipeline.database import make_engine
 from pipeline.errors import ConfigError, CrmError
-from pipeline.write_plan import make_plan, make_undo_plan
+from pipeline.undo_plan import make_undo_plan
+from pipeline.write_plan import make_plan
 from pipeline.write_report import WriteReport
 from pipeline.writeback import apply_plan, install_target, undo_run, write_back
 
@@ -185,10 +187,11 @@ def test_a_record_that_stays_locked_does_not_hold_the_job_for_ever(crm, tmp_path
     with crm.engine.connect().execution_options(isolation_level="READ COMMITTED") as rep:
         rep.exec_driver_sql("UPDATE deals SET grade = 'mine' WHERE deal_id = 1")
         with open_run(config, "r1") as ledger:
-            target = SqlTarget(make_engine(crm.url, busy_seconds=0.01), waits=(0,), wait=lambda seconds: None)
-            plan = make_plan(config, ledger, target, make_scores("r1", [("1", 0.1, "A", [])]), "r1")
+            target = SqlTarget(make_engine(crm.url, busy_seconds=0.01))
+            patient = make_crm(target, wait=lambda seconds: None)
+            plan = make_plan(config, ledger, patient, make_scores("r1", [("1", 0.1, "A", [])]), "r1")
             with pytest.raises(CrmError, match=r"while writing 'deals': canceling statement due to lock timeout"):
-                apply_plan(config, ledger, target, plan)
+                apply_plan(config, ledger, patient, plan)
             target.close()
         rep.rollback()
     assert write(config, "r1", [("1", 0.1, "A", [])]).records == 1
@@ -217,11 +220,12 @@ def run_until(config: Config, crm: Database, fuse: Fuse, undo: bool = False) -> 
         fuse.guard(ledger.writes, LEDGER_STEPS)
         fuse.guard(target, CRM_STEPS)
         try:
+            patient = make_crm(target)
             if undo:
-                plan = make_undo_plan(config, ledger, target, "r1")
+                plan = make_undo_plan(config, ledger, patient, "r1")
             else:
-                plan = make_plan(config, ledger, target, make_scores("r1", SCORES), "r1")
-            apply_plan(config, ledger, target, plan)
+                plan = make_plan(config, ledger, patient, make_scores("r1", SCORES), "r1")
+            apply_plan(config, ledger, patient, plan)
         finally:
             target.close()
 
@@ -249,7 +253,8 @@ def test_a_connection_that_dies_during_a_batch_is_tried_again_and_writes_every_v
     config = config_of(tmp_path, FIELDS)
     deaths = iter([True, True])
     with open_run(config, "r1") as ledger:
-        target = SqlTarget(make_engine(crm.url), waits=(0, 0), wait=lambda seconds: None)
+        target = SqlTarget(make_engine(crm.url))
+        patient = make_crm(target, wait=lambda seconds: None)
 
         @event.listens_for(target._engine, "after_cursor_execute")
         def die(connection: Any, cursor: Any, statement: str, *others: Any) -> None:
@@ -257,8 +262,8 @@ def test_a_connection_that_dies_during_a_batch_is_tried_again_and_writes_every_v
                 [(pid,)] = connection.exec_driver_sql("SELECT pg_backend_pid()").all()
                 crm.execute("SELECT pg_terminate_backend(%s, 5000)", [pid])
 
-        plan = make_plan(config, ledger, target, make_scores("r1", SCORES), "r1")
-        assert apply_plan(config, ledger, target, plan).records == 3
+        plan = make_plan(config, ledger, patient, make_scores("r1", SCORES), "r1")
+        assert apply_plan(config, ledger, patient, plan).records == 3
         target.close()
     assert sorted(crm.execute("SELECT * FROM log")) == EVERY_FIELD
 
