@@ -74,6 +74,12 @@ class RealOdoo:
         """Process id of the server."""
         return int((self.folder / "odoo.pid").read_text())
 
+    @property
+    def processor_seconds(self) -> float:
+        """What the server's process has used so far."""
+        entries = Path(f"/proc/{self.process}/stat").read_text().rpartition(")")[2].split()
+        return (int(entries[11]) + int(entries[12])) / os.sysconf("SC_CLK_TCK")
+
     def kill(self) -> None:
         """End the server as a power cut does; its database goes on."""
         number = self.process

@@ -1,5 +1,6 @@
 """Scores into Odoo: on a fake server, and the same on a real one where there is one."""
 
+from collections import Counter
 from contextlib import closing
 from dataclasses import replace
 from typing import Any
@@ -10,8 +11,10 @@ from odoo_place import LEADS, SCORED, Place, make_batch, name_ends
 
 from pipeline.adapters.odoo_client import OdooClient
 from pipeline.adapters.odoo_target import OdooTarget
+from pipeline.adapters.patient import Patience, PatientTarget
 from pipeline.adapters.target import TargetField, TargetTable
 from pipeline.errors import ConfigError, CrmError, PassingCrmError
+from pipeline.write_batches import send
 
 OLD = (0.25, "B", "old")
 NEW = (0.75, "A", "客户活跃")
@@ -125,6 +128,20 @@ def test_what_odoo_refuses_is_rejected_as_a_whole_and_not_repeated_in_the_messag
     assert name_ends(results) == ["rejected", "rejected"]
     assert "could not convert string to float: '…'" in str(results[0].message)
     assert place.read([first, second], *SCORED) == [OLD, OLD]
+
+
+def test_a_large_batch_goes_in_two_halves_and_one_bad_record_costs_one_record(fake_place: Place) -> None:
+    ids = fake_place.add(*[SHOWN] * 240)
+    fake_place.edit(ids[7], x_trial_grade="mine")
+    values = [("quite likely", "A", "x") if at == 30 else NEW for at in range(240)]
+    batch = make_batch(ids, [OLD] * 240, values)
+    with fake_place.open() as target:
+        results = target.write_batch(batch)
+        assert Counter(name_ends(results[:120])) == {"rejected": 119, "conflict": 1}  # one transaction with the bad one
+        assert Counter(name_ends(results[120:])) == {"done": 120}
+        ends = name_ends(send(PatientTarget(target, Patience()), batch))
+    assert {at: end for at, end in enumerate(ends) if end != "done"} == {7: "conflict", 30: "rejected"}
+    assert Counter(fake_place.read(ids, *SCORED)) == {NEW: 238, OLD: 1, (0.25, "mine", "old"): 1}
 
 
 def test_values_come_back_as_they_were_sent(place: Place) -> None:

@@ -1,9 +1,10 @@
 """Writing scores to Odoo 19: fields of ours on its records, through the JSON-2 API."""
 
 from collections.abc import Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor, wait
 from typing import Any
 
-from pipeline.adapters.odoo_batch import OdooBatch
+from pipeline.adapters.odoo_batch import OdooBatch, cut_batch
 from pipeline.adapters.odoo_client import OdooClient, OdooRefusal
 from pipeline.adapters.odoo_fields import ATTRIBUTES, OdooField, find_fields
 from pipeline.adapters.target import (
@@ -16,8 +17,14 @@ from pipeline.adapters.target import (
 )
 from pipeline.errors import ConfigError
 
-CONTEXT = {"active_test": False, "tracking_disable": True, "mail_notrack": True, "lang": "en_US"}
-"""Archived records are there; no line in the chatter and no work for one; messages in English."""
+CONTEXT = {"active_test": False, "lang": "en_US"}
+"""Archived records are there; messages in English."""
+
+WRITING = {**CONTEXT, "tracking_disable": True, "mail_notrack": True, "prefetch_fields": False}
+"""No line in the chatter and no work for one; columns that nobody asks for are not read."""
+
+WORTH_HALVING = 100
+"""Records from which on half a batch is worth a request of its own."""
 
 
 class OdooTarget:
@@ -28,7 +35,8 @@ class OdooTarget:
     write: what a person saves to one of our fields in it is overwritten. It lasts as long as the write of a
     batch: 0.35 s for 1,000 records (0.2 s for 500) on a quiet server; `batch_rows` sets it.
 
-    A batch is one transaction of Odoo. Its answer is what Odoo holds at the end of it.
+    A batch is two transactions of Odoo at the same time, since half of the time of one is waiting for its
+    database; each half is written whole or not at all. The answer is what Odoo holds at the end of it.
 
     Parameters
     ----------
@@ -39,6 +47,7 @@ class OdooTarget:
 
     def __init__(self, client: OdooClient) -> None:
         self._client = client
+        self._threads = ThreadPoolExecutor(2, thread_name_prefix="odoo")
         self._models: dict[str, Mapping[str, Mapping[str, Any]]] = {}
 
     @property
@@ -89,11 +98,21 @@ class OdooTarget:
         if batch.action != "update":
             message = f"records of Odoo are only updated, never with '{batch.action}'"
             return [RecordResult(record_id, "rejected", message) for record_id in batch.ids]
-        made = OdooBatch(batch, self._open(batch.table, batch.fields))
+        fields = self._open(batch.table, batch.fields)
+        middle = len(batch.ids) // 2
+        if middle < WORTH_HALVING:
+            return self._write(OdooBatch(batch, fields), batch)
+        halves = [OdooBatch(cut_batch(batch, 0, middle), fields), OdooBatch(cut_batch(batch, middle, None), fields)]
+        running = [self._threads.submit(self._write, half, batch) for half in halves]
+        wait(running)  # nothing is under way any more when one of them raises
+        return [result for half in running for result in half.result()]
+
+    def _write(self, made: OdooBatch, batch: WriteBatch) -> list[RecordResult]:
+        """Write one transaction, right after reading its records."""
         made.compare(self.read_fields(batch.table, made.left, batch.fields))
         while made.left:
             try:
-                rows = self._client.call(batch.table.name, "web_save_multi", **made.make_arguments(), context=CONTEXT)
+                rows = self._client.call(batch.table.name, "web_save_multi", **made.make_arguments(), context=WRITING)
             except OdooRefusal as refusal:
                 self._check_deployment(batch.table, batch.fields, refusal)
                 if refusal.kind != "missing" or not self._lose_some(made, batch):
