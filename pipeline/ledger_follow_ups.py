@@ -13,7 +13,7 @@ dropped      the job ended before it was sent, and a later run decides anew
 """
 
 from collections.abc import Collection, Iterator, Mapping, Sequence
-from dataclasses import asdict, dataclass, fields
+from dataclasses import asdict, dataclass, fields, replace
 from datetime import datetime
 from typing import Any, Literal
 
@@ -93,6 +93,18 @@ class Task:
     def key(self) -> str:
         """Target, entity and flag: what must not be in the CRM twice while it is open."""
         return f"{self.target}/{self.entity_id}/{self.flag}"
+
+
+def settle(task: Task, there: Mapping[str, str], as_of: datetime) -> Task:
+    """Find out what became of a task from the open ones of the CRM."""
+    found = there.get(task.key)
+    if task.state == "closed" and found != task.task_id:
+        return task
+    if found is not None:
+        return replace(task, state="open", task_id=found, seen_at=max(task.seen_at, as_of), error=None)
+    if task.state == "intended":
+        return replace(task, state="dropped", error="the job ended before it was sent")
+    return replace(task, state="withdrawn" if task.state == "withdrawing" else "closed")
 
 
 class FollowUpLedger:

@@ -16,14 +16,8 @@ from pipeline.adapters.patient import BudgetError
 from pipeline.config import Config
 from pipeline.crm import Crm
 from pipeline.errors import ConfigError, CrmError
-from pipeline.follow_ups import (
-    FollowUpPlan,
-    FollowUpReport,
-    check_follow_ups,
-    plan_follow_ups,
-    raise_follow_ups,
-    withdraw_follow_ups,
-)
+from pipeline.follow_up_plan import FollowUpPlan, check_follow_ups, plan_follow_ups
+from pipeline.follow_ups import FollowUpReport, raise_follow_ups, withdraw_follow_ups
 from pipeline.ledger import Ledger
 from pipeline.ledger_follow_ups import Task
 from pipeline.score_history import HistoryPlan, HistoryReport, add_history, plan_history, remove_history
@@ -235,8 +229,9 @@ def check_undo(ledger: Ledger, crm: Crm, run_id: str) -> None:
 
 def undo_own_rows(ledger: Ledger, crm: Crm, run_id: str) -> OwnReport:
     """Take back the tasks of a run that nobody has closed, and remove its history rows."""
-    back = removed = None
-    if crm.follow_ups is not None and ledger.follow_ups.tasks(run_id=run_id):
+    back: FollowUpReport | None = None
+    removed: HistoryReport | None = None
+    if crm.follow_ups is not None and ledger.follow_ups.tasks(("intended", "open", "withdrawing"), run_id):
         back = withdraw_follow_ups(ledger, crm.follow_ups, run_id, crm.target.capabilities().max_batch)
     if crm.history is not None and run_id in ledger.history.states(run_id):
         removed = remove_history(ledger, crm.history, run_id)

@@ -146,9 +146,12 @@ def _add(history: HistoryAdapter, plan: HistoryPlan, size: int) -> Iterator[int]
 
 
 def remove_history(ledger: Ledger, history: HistoryAdapter, run_id: str) -> HistoryReport:
-    """Remove the rows of a run, and no other's."""
+    """Remove the rows of a run, and no other's; where the budget is spent, run it again."""
     ledger.history.begin(run_id, "removing")
-    removed = history.remove_history(run_id)
+    try:
+        removed = history.remove_history(run_id)
+    except BudgetError:
+        return HistoryReport(waiting=ledger.history.states(run_id)[run_id][1])
     ledger.history.finish(run_id, "removed", removed)
     return HistoryReport(removed=removed)
 

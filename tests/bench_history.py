@@ -103,7 +103,8 @@ def bench_follow_ups(config: Any, rows: int, name: str) -> None:
     from crm_world import open_run
 
     from pipeline.crm import open_crm
-    from pipeline.follow_ups import plan_follow_ups, raise_follow_ups, withdraw_follow_ups
+    from pipeline.follow_up_plan import plan_follow_ups
+    from pipeline.follow_ups import raise_follow_ups, withdraw_follow_ups
 
     scores = make_scores(rows, "r2")
     tasks = rows // 20

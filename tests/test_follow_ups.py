@@ -17,13 +17,8 @@ from pipeline.config import Config
 from pipeline.config_write_back import ScoreHistory
 from pipeline.crm import open_crm
 from pipeline.errors import ConfigError, CrmError
-from pipeline.follow_ups import (
-    FollowUpReport,
-    check_follow_ups,
-    plan_follow_ups,
-    raise_follow_ups,
-    withdraw_follow_ups,
-)
+from pipeline.follow_up_plan import check_follow_ups, plan_follow_ups
+from pipeline.follow_ups import FollowUpReport, raise_follow_ups, withdraw_follow_ups
 from pipeline.forget import forget
 from pipeline.ledger import Ledger
 from pipeline.ledger_follow_ups import Task

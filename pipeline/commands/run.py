@@ -56,7 +56,7 @@ def run(
 def _run(settings: Config, log: "RunLog", as_json: bool) -> None:
     from pipeline.extract import extract
     from pipeline.field_values import check_write_back
-    from pipeline.follow_ups import check_follow_ups
+    from pipeline.follow_up_plan import check_follow_ups
     from pipeline.horizon_scores import primary_scores
     from pipeline.ledger import open_ledger
     from pipeline.lock import hold_lock
