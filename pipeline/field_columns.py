@@ -126,7 +126,7 @@ def order_by_worth(rows: pd.DataFrame, grades: Sequence[str]) -> NDArray[np.intp
     """
     by_id = np.arange(len(rows), dtype=np.intp)
     if not rows["entity_id"].is_monotonic_increasing:
-        by_id = rows["entity_id"].argsort(kind="stable").to_numpy()
+        by_id = rows["entity_id"].argsort(kind="stable").to_numpy(dtype=np.intp)
     codes, names = pd.factorize(rows["grade"].to_numpy(dtype=object))
     known = {name: rank for rank, name in enumerate(grades)}
     others = {name: len(known) + rank for rank, name in enumerate(sorted(set(map(str, names)) - set(known)))}

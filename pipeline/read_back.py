@@ -6,7 +6,7 @@ overwrite.
 """
 
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from zlib import crc32
 
 import numpy as np
@@ -14,7 +14,7 @@ import numpy as np
 from pipeline.adapters.patient import BudgetError, PatientTarget
 from pipeline.adapters.target import TargetTable, Value, WriteBatch
 from pipeline.ledger import Ledger
-from pipeline.ledger_writes import Write
+from pipeline.ledger_writes import State, Write
 from pipeline.write_batches import Sent
 from pipeline.write_view import SAMPLE
 
@@ -89,10 +89,9 @@ def read_back(ledger: Ledger, target: PatientTarget, run_id: str, table: TargetT
             found |= _read(target, table, late, fields)
     except BudgetError:
         return ReadBack()
-    rejected = [write for place in places for write in _judge(place, found, run_id, table) if write.state == "rejected"]
-    conflicts = [
-        write for place in places for write in _judge(place, found, run_id, table) if write.state == "conflict"
-    ]
+    odd = [write for place in places for write in _judge(place, found, run_id, table)]
+    rejected = [write for write in odd if write.state == "rejected"]
+    conflicts = [write for write in odd if write.state == "conflict"]
     ledger.writes.resolve(rejected)
     return ReadBack(len(places), tuple(rejected), tuple(conflicts))
 
@@ -146,27 +145,22 @@ def _judge(
     place: _Place, found: Mapping[str, Mapping[str, Value] | None], run_id: str, table: TargetTable
 ) -> Iterator[Write]:
     """Values of a record that are not what was written."""
-    record = found[place.record_id]
-    action = place.batch.action
-    is_lost = _is_as_before(place, found)
-    if (record is None or action == "delete") and not (is_lost and action != "update"):
-        return  # removed as it should be, or by somebody since
+    record, action = found[place.record_id], place.batch.action
+    if _is_as_before(place, found) and action != "update":
+        yield from _lose(place, run_id, table, "it is there" if action == "delete" else "there is no record")
+    elif record is not None:
+        odd = [(name, old, new) for name, old, new in place.cells() if record[name] != new]
+        for name, old, new in odd:
+            state: State = "rejected" if record[name] == old and action == "update" else "conflict"
+            said = "the CRM did not keep it, it has" if state == "rejected" else "changed since it was written to"
+            write = Write(run_id, table.name, place.record_id, name, old, new, state, action, batch=place.number)
+            yield replace(write, error=f"{said} {record[name]!r}")
+
+
+def _lose(place: _Place, run_id: str, table: TargetTable, found: str) -> Iterator[Write]:
+    """Values of a record that the CRM did not add or remove, whatever it said."""
+    error = f"the CRM did not keep it, {found}"
     for name, old, new in place.cells():
-        has = None if record is None else record[name]
-        if has == new and not (is_lost and action != "update"):
-            continue
-        was_kept = (has != old and action == "update") or (action == "insert" and record is not None)
-        error = f"changed to {has!r} since it was written" if was_kept else f"the CRM did not keep it, it has {has!r}"
-        state = "conflict" if was_kept else "rejected"
         yield Write(
-            run_id,
-            table.name,
-            place.record_id,
-            name,
-            old,
-            new,
-            state,
-            action,
-            error=error,
-            batch=place.number,  # type: ignore[arg-type]
+            run_id, table.name, place.record_id, name, old, new, "rejected", place.batch.action, 0, error, place.number
         )

@@ -10,8 +10,9 @@ from pipeline.errors import ConfigError
 from pipeline.field_values import check_write_back
 from pipeline.ledger import Ledger
 from pipeline.ledger_writes import State, Write
+from pipeline.write_compare import Current
 from pipeline.write_plan import TablePlan, WritePlan
-from pipeline.write_view import View, find_size, keep_for_read_back, read_view
+from pipeline.write_view import CountChanges, View, find_size, keep_for_read_back, read_view
 
 UNDO_PREFIX = "undo-"
 """The undo of run R is itself a run, named `undo-R`."""
@@ -44,7 +45,8 @@ def make_undo_plan(config: Config, ledger: Ledger, crm: Crm, run_id: str) -> Wri
         crm.target.describe(table, fields)
         ids = list(dict.fromkeys(write.record_id for write in writes))
         size = find_size(config, crm)
-        plan = _plan_undo(read_view(ledger, crm.target, table, fields, ids, None, size), run_id, writes, size)
+        view = read_view(ledger, crm.target, table, fields, ids, _counter(writes), size)
+        plan = _plan_undo(view, run_id, writes, size)
         crm.patience.kept += len(plan.batches) * crm.target.per_batch
         plans.append(plan)
     return WritePlan(UNDO_PREFIX + run_id, tuple(plans))
@@ -71,6 +73,20 @@ def _check_owned(section: WriteBack, run_id: str, table: str, fields: Sequence[s
             f"Run '{run_id}' wrote '{table}.{foreign[0]}', which write_back.owned_fields does not name any more. "
             f"Add it until the undo is done, or leave the run as it is."
         )
+
+
+def _counter(writes: Sequence[Write]) -> CountChanges:
+    """Return what tells how many records still have a value that the run wrote."""
+    by_record = _group(writes, lambda write: write.record_id)
+
+    def count(part: Current, start: int) -> int:
+        return sum(
+            any(part.columns[write.field][at] == write.new for write in by_record[record_id])
+            for at, record_id in enumerate(part.ids)
+            if part.there[at]
+        )
+
+    return count
 
 
 def _plan_undo(view: View, run_id: str, writes: Sequence[Write], size: int) -> TablePlan:

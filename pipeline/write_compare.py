@@ -75,7 +75,7 @@ class Difference:
     @property
     def records(self) -> Mask:
         """Which records change."""
-        return np.logical_or.reduce(list(self.changed.values()))
+        return np.asarray(np.logical_or.reduce(list(self.changed.values())), dtype=bool)
 
 
 def align(found: FieldValues, ids: list[str], fields: Iterable[str]) -> Current:

@@ -10,6 +10,7 @@ while there is enough left to write what has changed so far; the records that we
 
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
+from functools import partial
 
 import numpy as np
 import pandas as pd
@@ -27,7 +28,7 @@ from pipeline.forgotten_scores import scores_to_write
 from pipeline.ledger import Ledger
 from pipeline.ledger_writes import Write
 from pipeline.write_compare import compare, group_changes, refuse, skip_small
-from pipeline.write_view import find_size, keep_for_read_back, read_view
+from pipeline.write_view import count_changes, find_size, keep_for_read_back, read_view
 
 
 @dataclass(frozen=True)
@@ -178,7 +179,8 @@ def _plan_table(
 ) -> TablePlan:
     """Plan what one target's scores change in its table."""
     table, fields, size = TargetTable(mapping.target, mapping.key), list(mapping.fields), find_size(config, crm)
-    view = read_view(ledger, crm.target, table, fields, wanted.ids, wanted.columns, size)
+    count = partial(count_changes, wanted.columns)
+    view = read_view(ledger, crm.target, table, fields, wanted.ids, count, size)
     looked_at = len(view.current.ids)
     values = {name: column[:looked_at] for name, column in wanted.columns.items()}
     difference = compare(table, run_id, view.current, values, view.known, take_over)

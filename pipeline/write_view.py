@@ -4,9 +4,11 @@ A job that was killed leaves interrupted writes in the ledger. They are resolved
 field has the new value: it was written; the old one: it was not; anything else: a conflict.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from math import ceil
+
+import numpy as np
 
 from pipeline.adapters.patient import BudgetError, PatientTarget
 from pipeline.adapters.target import FieldValues, TargetTable, Value
@@ -16,6 +18,8 @@ from pipeline.field_values import check_write_back
 from pipeline.ledger import Ledger
 from pipeline.ledger_writes import State, Write
 from pipeline.write_compare import Column, Current, Known, align
+
+CountChanges = Callable[[Current, int], int]
 
 SAMPLE = 1000
 """Records of a table that are read back in the end, at most."""
@@ -47,7 +51,7 @@ def read_view(
     table: TargetTable,
     fields: Sequence[str],
     ids: list[str],
-    wanted: Mapping[str, Column] | None,
+    count: CountChanges,
     size: int,
 ) -> View:
     """Read what records have now, what became of interrupted writes, and what we wrote last.
@@ -62,8 +66,8 @@ def read_view(
         What is looked at.
     ids : list of str
         Records, the most valuable first; of these the view has as many as the budget has room for.
-    wanted : mapping of field to column, or None
-        What the records are to have, None if all of them are going to be written.
+    count : callable
+        Tells how many of some records, read from a place on, are going to be written.
     size : int
         Records per batch.
 
@@ -72,7 +76,7 @@ def read_view(
     before = list(dict.fromkeys(write.record_id for write in interrupted))
     known_before = align(target.read_fields(table, before, fields), before, fields) if before else None
     resolved = tuple(_resolve(write, _record(known_before, write)) for write in interrupted)
-    current = _read_current(target, table, fields, ids, wanted, size)
+    current = _read_current(target, table, fields, ids, count, size)
     last = ledger.writes.last_values(table.name, fields, current.ids)
     ended: dict[str, list[Write]] = {name: [] for name in fields}
     for write in resolved:
@@ -86,7 +90,7 @@ def _read_current(
     table: TargetTable,
     fields: Sequence[str],
     ids: list[str],
-    wanted: Mapping[str, Column] | None,
+    count: CountChanges,
     size: int,
 ) -> Current:
     """Read as many records as the budget has room for, which includes writing those of them that change."""
@@ -101,7 +105,7 @@ def _read_current(
         except BudgetError:
             break
         some = ids[read : read + target.read_size]
-        changes += _count_changes(align(part, some, fields), wanted, read)
+        changes += count(align(part, some, fields), read)
         read += len(some)
         found.ids.extend(part.ids)
         for name in fields:
@@ -109,13 +113,11 @@ def _read_current(
     return align(found, ids[:read], fields)
 
 
-def _count_changes(part: Current, wanted: Mapping[str, Column] | None, start: int) -> int:
+def count_changes(wanted: Mapping[str, Column], part: Current, start: int) -> int:
     """How many records, of those from a place on, do not have what is wanted."""
-    if wanted is None:
-        return len(part.ids)
     end = start + len(part.ids)
     columns = [(part.columns[name], column[start:end]) for name, column in wanted.items()]
-    return sum(any(olds[at] != news[at] for olds, news in columns) for at in range(len(part.ids)))
+    return sum(any(olds[at] != news[at] for olds, news in columns) for at in np.flatnonzero(part.there))
 
 
 def _record(found: Current | None, write: Write) -> Mapping[str, Value] | None:
