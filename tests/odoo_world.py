@@ -13,6 +13,7 @@ import sys
 import tempfile
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
+from typing import Any
 
 import adbc_driver_postgresql.dbapi as postgres
 import duckdb
@@ -81,6 +82,13 @@ def load_world(server: Path, folder: Path) -> timedelta:
         cursor.execute("ANALYZE")
         connection.commit()
     return shift
+
+
+def look_up(server: Path, query: str) -> list[tuple[Any, ...]]:
+    """Rows of a query in the database of a server."""
+    with postgres.connect(database_of(server)) as connection, connection.cursor() as cursor:
+        cursor.execute(query)
+        return [tuple(row) for row in cursor.fetchall()]
 
 
 def shifted(path: Path, shift: timedelta) -> pa.Table:
