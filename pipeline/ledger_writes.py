@@ -21,8 +21,7 @@ from typing import Any
 
 from sqlalchemy import ColumnElement, Connection, Engine, Select, and_, func, select, true, update
 
-from pipeline import ledger_old
-from pipeline.adapters.target import Value
+from pipeline.adapters.target import RecordResult, Value, WriteBatch
 from pipeline.database import answering, writing
 from pipeline.ledger_batches import (
     BATCHES,
@@ -37,21 +36,9 @@ from pipeline.ledger_batches import (
 )
 from pipeline.ledger_last import add_last, add_last_singles, count_writes
 from pipeline.ledger_replaced import replace_stored
-from pipeline.ledger_singles import SINGLES, Write, decode, encode, insert_refused, now, read_singles, settle_singles
+from pipeline.ledger_singles import SINGLES, Write, encode, insert_refused, now, read_singles, settle_singles
 
-__all__ = [
-    "OUTSTANDING",
-    "LastValues",
-    "LastWrite",
-    "State",
-    "StoredBatch",
-    "Write",
-    "WriteCount",
-    "WriteLedger",
-    "decode",
-    "encode",
-    "now",
-]
+__all__ = ["OUTSTANDING", "LastValues", "State", "StoredBatch", "Write", "WriteCount", "WriteLedger", "encode", "now"]
 
 OUTSTANDING: tuple[State, ...] = ("planned", "intended")
 """States of writes whose end is not known."""
@@ -66,14 +53,6 @@ class LastValues:
     ids: list[str]
     values: list[Value]
     run_ids: list[str]
-
-
-@dataclass(frozen=True, slots=True)
-class LastWrite:
-    """The newest value of ours that a field got, and the run that wrote it."""
-
-    run_id: str
-    value: Value
 
 
 @dataclass(frozen=True)
@@ -92,7 +71,7 @@ class WriteLedger:
     def __init__(self, engine: Engine) -> None:
         self._engine = engine
 
-    def store_plan(self, run_id: Any, batches: Any, refused: Any = None) -> list[int]:
+    def store_plan(self, run_id: str, batches: Sequence[WriteBatch], refused: Sequence[Write]) -> list[int]:
         """Store what is going to be written and what is not, before anything is sent.
 
         Parameters
@@ -110,8 +89,6 @@ class WriteLedger:
             The number of each batch, larger than any before.
 
         """
-        if not isinstance(run_id, str):  # until the core plans in batches
-            return ledger_old.store_plan(self._engine, run_id, batches)
         with answering(self._engine, "storing the plan"), writing(self._engine).begin() as connection:
             refused = replace_stored(connection, run_id, batches, refused)
             newest = [connection.scalar(select(func.max(number))) for number in (BATCHES.c.number, SINGLES.c.batch)]
@@ -124,13 +101,9 @@ class WriteLedger:
         values = {"state": "intended", "attempts": BATCHES.c.attempts + 1}
         with answering(self._engine, "noting what is about to be written"), writing(self._engine).begin() as connection:
             connection.execute(update(BATCHES).where(BATCHES.c.number == number).values(values))
-            ledger_old.intend(connection, number)
 
-    def settle(self, number: int, results: Any, *others: Any) -> None:
+    def settle(self, number: int, results: Sequence[RecordResult]) -> None:
         """Note what became of each record of a batch; records with status `retry` stay intended."""
-        if others:  # until the core plans in batches
-            ledger_old.settle(self._engine, number, results, *others)
-            return
         ends = {(one.status, one.message) for one in results}
         with answering(self._engine, "noting what was written"), writing(self._engine).begin() as connection:
             if len(ends) == 1 and "retry" not in {status for status, _ in ends}:
@@ -255,14 +228,6 @@ class WriteLedger:
         return {
             name: LastValues(list(values), list(values.values()), list(run_ids.values()))
             for name, (values, run_ids) in known.items()
-        }
-
-    def last_writes(self, table_name: str, fields: Iterable[str]) -> "dict[tuple[str, str], LastWrite]":
-        """Return, by (record_id, field), the newest value of ours that each field of a table got."""
-        return {
-            (record_id, name): LastWrite(run_id, value)
-            for name, last in self.last_values(table_name, fields).items()
-            for record_id, value, run_id in zip(last.ids, last.values, last.run_ids, strict=True)
         }
 
     def counts(self, run_id: str | None = None) -> list[WriteCount]:

@@ -258,7 +258,7 @@ def test_a_connection_that_dies_during_a_batch_is_tried_again_and_writes_every_v
 
         @event.listens_for(target._engine, "after_cursor_execute")
         def die(connection: Any, cursor: Any, statement: str, *others: Any) -> None:
-            if statement.startswith("UPDATE") and next(deaths, False):
+            if "UPDATE deals" in statement and next(deaths, False):
                 [(pid,)] = connection.exec_driver_sql("SELECT pg_backend_pid()").all()
                 crm.execute("SELECT pg_terminate_backend(%s, 5000)", [pid])
 

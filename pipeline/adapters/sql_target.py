@@ -1,6 +1,5 @@
 """Writing scores to a database: SQLite, or any other that SQLAlchemy knows."""
 
-import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
@@ -11,20 +10,16 @@ from sqlalchemy import Column, Connection, Engine, Inspector, MetaData, Table, i
 from sqlalchemy.exc import DBAPIError
 from sqlalchemy.types import TypeEngine
 
-from pipeline.adapters.sql_old import Records
-from pipeline.adapters.sql_old import SqlTable as OldTable
 from pipeline.adapters.sql_table import SqlTable
 from pipeline.adapters.sql_types import base_type, describe_type, make_type
 from pipeline.adapters.target import (
     Capabilities,
     FieldKind,
     FieldValues,
-    FieldWrite,
     RecordResult,
     TargetField,
     TargetTable,
     WriteBatch,
-    WriteResult,
 )
 from pipeline.database import (
     answering,
@@ -65,11 +60,6 @@ class SqlTarget:
         The database.
     own_tables : mapping of TargetTable to mapping of field to kind
         Tables of our own: made at the first write if they do not exist.
-    waits : sequence of float
-        Seconds between tries when the database is locked or drops the connection; after the last try
-        it is an error.
-    wait : callable
-        What waits.
 
     """
 
@@ -77,13 +67,9 @@ class SqlTarget:
         self,
         engine: Engine,
         own_tables: Mapping[TargetTable, Mapping[str, FieldKind]] | None = None,
-        waits: Sequence[float] = (1.0, 4.0),
-        wait: Callable[[float], None] = time.sleep,
     ) -> None:
         self._engine = engine
         self._own = dict(own_tables or {})
-        self._waits = tuple(waits)
-        self._wait = wait
         self._tables: dict[TargetTable, dict[str, TypeEngine[Any]]] = {}
         self._places: dict[TargetTable, _Place] = {}
         self._requests = 0
@@ -110,14 +96,6 @@ class SqlTarget:
                 raise ConfigError(f"write_back: {place} has no column '{name}'. {nearest(name, types, 'columns')}")
         return {name: describe_type(name, types[name]) for name in fields}
 
-    def current_values(self, target: TargetTable, ids: Sequence[str], fields: Sequence[str]) -> Records:
-        """Read fields of records; see `TargetAdapter.current_values`."""
-        return self._try(f"reading '{target.name}'", partial(self._read, target, ids, fields))
-
-    def write(self, target: TargetTable, writes: Sequence[FieldWrite]) -> list[WriteResult]:
-        """Write one batch in one transaction; see `TargetAdapter.write`."""
-        return self._try(f"writing '{target.name}'", partial(self._write, target, writes))
-
     def read_fields(self, table: TargetTable, ids: Sequence[str], fields: Sequence[str]) -> FieldValues:
         """Read fields of records; see `TargetAdapter.read_fields`."""
         return self._ask(f"reading '{table.name}'", partial(self._read_fields, table, ids, fields))
@@ -130,26 +108,10 @@ class SqlTarget:
         """Make the tables of our own that do not exist; returns their names."""
         made = []
         for target in self._own:
-            if not self._try("reading its catalogue", partial(self._exists, target)):
-                self._try(f"making table '{target.name}'", partial(self._create, target))
+            if not self._ask("reading its catalogue", partial(self._exists, target)):
+                self._ask(f"making table '{target.name}'", partial(self._create, target))
                 made.append(target.name)
         return made
-
-    def _try(self, doing: str, action: Callable[[], Result]) -> Result:
-        """Do something, again if the database is locked or away, but not for ever."""
-        if not self._own:
-            check_file(self._engine.url)
-        with answering(self._engine, doing):
-            for seconds in self._waits:
-                try:
-                    return action()
-                except DBAPIError as error:
-                    if lacks_right(error):
-                        raise self._explain_right(doing, error) from None
-                    if not (may_pass(error) or error.connection_invalidated):
-                        raise
-                self._wait(seconds)
-            return action()
 
     def _ask(self, doing: str, action: Callable[[], Result]) -> Result:
         """Do something once; tell errors that may pass from those that do not, and from rights that are lacking."""
@@ -216,32 +178,6 @@ class SqlTarget:
         """Return a table as the catalogue has it, on a connection."""
         types, place = self._read_types(target), self._places[target]
         return SqlTable(target.key, table(place.name, schema=place.schema), types, connection)
-
-    def _read(self, target: TargetTable, ids: Sequence[str], fields: Sequence[str]) -> Records:
-        """Records in one transaction; a table of our own that is not there yet has none."""
-        if not self._exists(target):
-            return {}
-        with self._engine.begin() as connection:
-            return self._open(target).read(connection, ids, fields)
-
-    def _write(self, target: TargetTable, writes: Sequence[FieldWrite]) -> list[WriteResult]:
-        """Write one batch; what the database refuses is rejected as a whole."""
-        if not self._exists(target):
-            self._create(target)
-        try:
-            with writing(self._engine).begin() as connection:
-                return self._open(target).write(connection, writes)
-        except DBAPIError as error:
-            if not is_refusal(error):
-                raise
-            message = describe_error(error, self._engine.url)
-            return [WriteResult(write.record_id, write.field, "rejected", message) for write in writes]
-
-    def _open(self, target: TargetTable) -> OldTable:
-        """Return a table as the catalogue has it."""
-        types, place = self._read_types(target), self._places[target]
-        is_sqlite = self._engine.dialect.name == "sqlite"
-        return OldTable(target.key, table(place.name, schema=place.schema), types, is_sqlite)
 
     def _read_types(self, target: TargetTable) -> dict[str, TypeEngine[Any]]:
         """Column types of a table, read from the catalogue once."""
