@@ -19,6 +19,7 @@ from typing import Any
 
 import pandas as pd
 from crm_world import make_scores, open_run
+from odoo_place import make_odoo_config
 from odoo_server import RealOdoo, open_real_odoo
 
 from pipeline.config import Config
@@ -89,7 +90,8 @@ class Bench:
 
     def run(self, ids: Sequence[str]) -> float:
         """Write, write again, write others, undo; leads per second of the slower of the two that write."""
-        config = self._make_config()
+        os.environ.update(ODOO_TEST_URL=self.odoo.url, ODOO_TEST_KEY=self.odoo.keys["nightly"])
+        config = make_odoo_config(self.folder, self.odoo.database, FIELDS)
         first, second = _make_scores("r1", ids, 1), _make_scores("r2", ids, 2)
         with open_run(config, "r1", "r1b", "r2") as ledger:
             rates = [self._write(config, ledger, "r1", first, ids)]
@@ -143,26 +145,6 @@ class Bench:
                     specification={},
                     context={"tracking_disable": True},
                 )
-
-    def _make_config(self) -> Config:
-        """A deployment whose conversion scores go to leads."""
-        os.environ.update(BENCH_URL=self.odoo.url, BENCH_KEY=self.odoo.keys["nightly"])
-        mapping = {"target": "crm.lead", "key": "id", "fields": FIELDS}
-        section = {"adapter": "odoo", "url_env": "BENCH_URL", "database": self.odoo.database, "key_env": "BENCH_KEY"}
-        return Config.model_validate(
-            {
-                "name": "bench",
-                "state": self.folder,
-                "source": {"adapter": "sql", "sqlite": self.folder / "none.db"},
-                "tables": {"deals": {"select": "SELECT 1"}},
-                "targets": {"conversion": {"kind": "conversion", "horizons_days": [90], "spine": {"grid": "month"}}},
-                "write_back": {
-                    **section,
-                    "tables": {"conversion": mapping},
-                    "owned_fields": {"crm.lead": list(FIELDS)},
-                },
-            }
-        )
 
 
 _ALL = {"active_test": False}

@@ -3,6 +3,7 @@
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import closing, contextmanager
 from copy import deepcopy
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -12,6 +13,7 @@ from odoo_server import RealOdoo
 from pipeline.adapters.odoo_client import OdooClient
 from pipeline.adapters.odoo_target import OdooTarget
 from pipeline.adapters.target import RecordResult, TargetTable, Value, WriteBatch
+from pipeline.config import Config
 
 LEADS = TargetTable("crm.lead", "id")
 SCORED = ("x_trial_probability", "x_trial_grade", "x_trial_reasons")
@@ -111,6 +113,27 @@ class Overtaken:
         if method == "web_save_multi" and self._acts:
             self._acts.pop()()
         return self._client.call(model, method, **arguments)
+
+
+def make_odoo_config(folder: Path, database: str, fields: Mapping[str, str], **write_back: Any) -> Config:
+    """A deployment whose conversion scores go to leads; address and key are in ODOO_TEST_URL and ODOO_TEST_KEY."""
+    place = {"adapter": "odoo", "url_env": "ODOO_TEST_URL", "database": database, "key_env": "ODOO_TEST_KEY"}
+    mapping = {"target": "crm.lead", "key": "id", "fields": dict(fields)}
+    return Config.model_validate(
+        {
+            "name": "demo",
+            "state": folder,
+            "source": {"adapter": "sql", "sqlite": folder / "none.db"},
+            "tables": {"deals": {"select": "SELECT 1"}},
+            "targets": {"conversion": {"kind": "conversion", "horizons_days": [90], "spine": {"grid": "month"}}},
+            "write_back": {
+                **place,
+                "tables": {"conversion": mapping},
+                "owned_fields": {"crm.lead": list(fields)},
+                **write_back,
+            },
+        }
+    )
 
 
 def make_batch(

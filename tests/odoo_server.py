@@ -83,6 +83,8 @@ class RealOdoo:
     def kill(self) -> None:
         """End the server as a power cut does; its database goes on."""
         number = self.process
+        if str(self.folder / "odoo.pid") not in Path(f"/proc/{number}/cmdline").read_text():
+            raise RuntimeError(f"process {number} is not the server of {self.folder}")
         os.kill(number, signal.SIGKILL)
         while _runs(number):
             time.sleep(0.02)
