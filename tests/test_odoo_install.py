@@ -179,6 +179,31 @@ def test_a_field_that_is_there_with_another_type_is_refused(world: FakeInstall, 
     assert world.writes() == []
 
 
+@pytest.mark.parametrize(
+    ("lost", "values", "text"),
+    [
+        (
+            "ir.model",
+            {"model": "crm.lead"},
+            r"has no model 'crm.lead', which field crm.lead.x_score needs. .* app that brings it",
+        ),
+        (
+            "ir.model.data",
+            {"module": "crm", "model": "ir.ui.view"},
+            r"has no record 'crm.crm_case_tree_view_leads', which list of crm.lead",
+        ),
+    ],
+)
+def test_an_app_that_is_not_installed_is_missed_before_anything_is_made(
+    world: FakeInstall, admin: OdooClient, tmp_path: Path, lost: str, values: dict[str, str], text: str
+):
+    for record in world.find(lost, **values):
+        del world.fake.models[lost].records[record["id"]]
+    with pytest.raises(ConfigError, match=text):
+        install(admin, tmp_path)
+    assert world.writes() == []
+
+
 def test_what_odoo_refuses_is_named(world: FakeInstall, admin: OdooClient, tmp_path: Path):
     del world.fake.models["ir.ui.view"].fields["priority"]
     with pytest.raises(

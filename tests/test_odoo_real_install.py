@@ -157,6 +157,23 @@ def make_user(odoo: RealOdoo, module: str, group: str, password: str | None = No
     return int(odoo.admin.call("res.users", "create", vals_list=[{**who, **values}], context=QUIET)[0])
 
 
+def test_an_internal_user_needs_nothing_but_the_group(odoo: RealOdoo, installed: OdooInstaller, lead: int):
+    make_user(odoo, "base", "group_user")
+    installed.add_member("leadsieve-rep")
+    key = odoo.make_key("leadsieve-rep")  # type: ignore[arg-type]
+    with closing(OdooClient(odoo.url, odoo.database, key)) as client:
+        client.call("crm.lead", "web_save_multi", ids=[lead], vals_list=[{"x_grade": "A"}], specification={})
+        history, tasks = OdooHistory(client, {"conversion": LEADS}), OdooFollowUps(client)
+        history.add_history([make_row(lead, "r4")])
+        assert history.remove_history("r4") == 1
+        made = tasks.add_follow_ups([make_task(lead)])
+        assert [result.status for result in made.values()] == ["done"]
+        tasks.close_follow_ups([result.record_id for result in made.values()])
+        assert client.call("mail.tracking.value", "search_count", domain=[]) >= 0
+    odoo.revoke_key(key)
+    assert odoo.read_leads([str(lead)], ["x_grade"]) == [("A",)]
+
+
 def test_tasks_are_opened_once_and_taken_back_unless_a_person_was_faster(
     odoo: RealOdoo, nightly: OdooClient, lead: int
 ):

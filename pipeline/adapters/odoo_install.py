@@ -128,6 +128,7 @@ class OdooInstaller:
 
     def _look(self, piece: Piece) -> Found:
         """Find a piece and compare it."""
+        self._check_references(piece)
         record = self._named.get(piece.name) or self._find_by_values(piece)
         self._ids[piece.name] = record
         if record is None:
@@ -135,6 +136,16 @@ class OdooInstaller:
         if piece.model == "ir.model.fields":
             self._check_type(piece, record)
         return Found(piece, "there" if self._is_right(piece, record) else "differs", record)
+
+    def _check_references(self, piece: Piece) -> None:
+        """Refuse what is to be made of something that this Odoo does not have."""
+        for name in _REFERENCE.findall(repr(piece.values)):
+            if "." in name and self._resolve_name(name) is None:
+                kind, _, own = name.rpartition(":")
+                raise ConfigError(
+                    f"{self._client.place} has no {kind or 'record'} '{own}', which {piece.title} needs. Check the "
+                    "config, and that the app that brings it is installed."
+                )
 
     def _find_by_values(self, piece: Piece) -> int | None:
         """Return the id of a piece that was made and has no external id yet."""
