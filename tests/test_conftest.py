@@ -1,5 +1,6 @@
 """What the other tests rely on."""
 
+from pathlib import Path
 from types import SimpleNamespace
 
 import conftest
@@ -33,3 +34,18 @@ def test_a_text_table_has_nulls_comments_and_moments():
     assert rows["order_id"].to_pylist()[0] == "O1"
     assert str(rows["occurred_at"].type) == "timestamp[us]"
     assert rows["amount"].to_pylist() == [None, "3"]
+
+
+def test_the_longest_files_come_first_and_the_laws_run_untraced():
+    marked = []
+    names = ("test_ages", "test_explain", "test_laws", "test_zones", "test_spark")
+    items = [SimpleNamespace(path=Path(f"{name}.py"), add_marker=marked.append) for name in names]
+    conftest.pytest_collection_modifyitems(items)
+    assert [item.path.stem for item in items] == ["test_spark", "test_laws", "test_explain", "test_ages", "test_zones"]
+    assert marked == ["no_cover"]  # test_laws
+
+
+def test_every_file_that_is_said_to_be_long_is_there():
+    names = [name for name, _ in conftest.LONGEST]
+    assert len(set(names)) == len(names)
+    assert [name for name in names if not (Path(__file__).parent / f"{name}.py").is_file()] == []
