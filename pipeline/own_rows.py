@@ -16,7 +16,7 @@ from pipeline.adapters.patient import BudgetError
 from pipeline.config import Config
 from pipeline.crm import Crm
 from pipeline.errors import ConfigError, CrmError
-from pipeline.follow_up_plan import FollowUpPlan, check_follow_ups, plan_follow_ups
+from pipeline.follow_up_plan import FollowUpPlan, plan_follow_ups
 from pipeline.follow_ups import FollowUpReport, raise_follow_ups, withdraw_follow_ups
 from pipeline.ledger import Ledger
 from pipeline.ledger_follow_ups import Task
@@ -91,7 +91,6 @@ def plan_own_rows(
         If the CRM does not answer.
 
     """
-    check_follow_ups(config)
     tasks: FollowUpPlan | None = None
     history: HistoryPlan | None = None
     try:

@@ -2,6 +2,7 @@
 
 import contextlib
 import json
+import shutil
 from collections.abc import Callable, Mapping, Sequence
 from datetime import date, datetime
 from pathlib import Path
@@ -288,16 +289,23 @@ RAISING = 2 * len(("open", "settle", *2 * ("intend", "add", "settle")))
 WITHDRAWING = 2 * len(("open", "settle", *2 * ("settle", "close", "settle")))
 
 
+@pytest.fixture(scope="module")
+def template(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Three deals, and a finished run that flags two of them."""
+    folder = tmp_path_factory.mktemp("template")
+    store(make_world(folder), make_night(1, {"1": UP, "2": UP})).close()
+    return folder
+
+
 @pytest.mark.parametrize("again", [1, 2])  # the same run continued, or the run of the next night
-def test_killed_before_or_after_any_step_every_task_is_there_once(tmp_path: Path, again: int) -> None:
+def test_killed_before_or_after_any_step_every_task_is_there_once(tmp_path: Path, template: Path, again: int) -> None:
+    scores = make_night(1, {"1": UP, "2": UP})
     for moment in range(RAISING + 1):
         folder = tmp_path / str(moment)
-        folder.mkdir()
-        config = make_world(folder)
-        scores = make_night(1, {"1": UP, "2": UP})
-        store(config, scores).close()
+        shutil.copytree(template, folder)
+        config = make_deployment(folder)
 
-        def raise_all(ledger: Ledger, crm: Any, scores: pd.DataFrame = scores, config: Config = config) -> None:
+        def raise_all(ledger: Ledger, crm: Any, config: Config = config) -> None:
             raise_follow_ups(ledger, crm, plan_follow_ups(config, ledger, crm, scores, "r1", TODAY), max_batch=1)
 
         fuse = Fuse(moment)
@@ -311,12 +319,14 @@ def test_killed_before_or_after_any_step_every_task_is_there_once(tmp_path: Path
     assert fuse.left == 0  # there are no more moments than were tried
 
 
-def test_killed_before_or_after_any_step_an_undo_is_continued_and_exact(tmp_path: Path) -> None:
+def test_killed_before_or_after_any_step_an_undo_is_continued_and_exact(tmp_path: Path, template: Path) -> None:
+    raised = tmp_path / "raised"
+    shutil.copytree(template, raised)
+    run_night(make_deployment(raised), make_night(1, {"1": UP, "2": UP}))
     for moment in range(WITHDRAWING + 1):
         folder = tmp_path / str(moment)
-        folder.mkdir()
-        config = make_world(folder)
-        run_night(config, make_night(1, {"1": UP, "2": UP}))
+        shutil.copytree(raised, folder)
+        config = make_deployment(folder)
         fuse = Fuse(moment)
         with pytest.raises(Killed, match="fuse") if moment < WITHDRAWING else contextlib.nullcontext():
             guarded(config, fuse, lambda ledger, crm: withdraw_follow_ups(ledger, crm, "r1", max_batch=1))

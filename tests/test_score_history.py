@@ -1,6 +1,7 @@
 """Every score of a run is in the history table once, the CRM's own records are not touched, and an undo is exact."""
 
 import contextlib
+import shutil
 from pathlib import Path
 from typing import Any
 
@@ -22,6 +23,10 @@ ROWS = """SELECT run_id, target, horizon_days, entity_id, probability, grade, mo
 
 def make_world(folder: Path, **history: Any) -> Config:
     make_crm(folder, [(1, "Ann", None, None, None), (2, "Bob", None, None, None)])
+    return make_deployment(folder, **history)
+
+
+def make_deployment(folder: Path, **history: Any) -> Config:
     return make_config(folder, tables={}, history=history)
 
 
@@ -121,12 +126,14 @@ def guarded(config: Config, fuse: Fuse, removing: bool) -> None:
 
 
 def test_killed_before_or_after_any_step_the_next_night_finishes_it_and_every_row_is_there_once(tmp_path: Path) -> None:
+    template = tmp_path / "template"
+    template.mkdir()
+    with open_run(make_world(template), "r1") as ledger:
+        ledger.replace_scores("r1", make_all("r1"))
     for moment in range(ADDING + 1):
         folder = tmp_path / str(moment)
-        folder.mkdir()
-        config = make_world(folder)
-        with open_run(config, "r1") as ledger:
-            ledger.replace_scores("r1", make_all("r1"))
+        shutil.copytree(template, folder)
+        config = make_deployment(folder)
         fuse = Fuse(moment)
         with pytest.raises(Killed, match="fuse") if moment < ADDING else contextlib.nullcontext():
             guarded(config, fuse, removing=False)
@@ -139,12 +146,14 @@ def test_killed_before_or_after_any_step_the_next_night_finishes_it_and_every_ro
 
 
 def test_killed_before_or_after_any_step_an_undo_is_continued_and_exact(tmp_path: Path) -> None:
+    template = tmp_path / "template"
+    template.mkdir()
+    for run_id in ("r1", "r2"):
+        add(make_world(template) if run_id == "r1" else make_deployment(template), run_id)
     for moment in range(REMOVING + 1):
         folder = tmp_path / str(moment)
-        folder.mkdir()
-        config = make_world(folder)
-        add(config, "r1")
-        add(config, "r2")
+        shutil.copytree(template, folder)
+        config = make_deployment(folder)
         fuse = Fuse(moment)
         with pytest.raises(Killed, match="fuse") if moment < REMOVING else contextlib.nullcontext():
             guarded(config, fuse, removing=True)
