@@ -101,10 +101,12 @@ def check_write_back(config: Config) -> WriteBack:
 
 def _explain_owner(place: str, table: str, field: str, section: WriteBack) -> str:
     """Say how a field becomes ours."""
-    ours = [*section.owned_fields.get(table, ()), field]
+    ours = section.owned_fields.get(table, ())
+    near = difflib.get_close_matches(field, ours, n=1)
+    hint = f" Did you mean '{near[0]}'?" if near else ""
     return (
         f"{place}.fields: '{table}.{field}' is not one of our fields. If nobody else writes it, add it: "
-        f"write_back.owned_fields: {{{table}: [{', '.join(ours)}]}}."
+        f"write_back.owned_fields: {{{table}: [{', '.join((*ours, field))}]}}.{hint}"
     )
 
 
