@@ -191,3 +191,10 @@ def test_drafts_quote_what_must_be_quoted(tmp_path):
     assert config.source.folder == place
     assert '"Account ""ID""" AS customer_id' in text
     assert extract(config.model_copy(update={"state": tmp_path / "state"})).tables[0].rows == 1
+
+
+def test_for_odoo_there_is_a_config_to_copy_and_the_address_is_not_shown(monkeypatch):
+    monkeypatch.setenv("CRM_ADDRESS", "https://crm.secret.example")
+    with pytest.raises(ConfigError, match=r"CRM_ADDRESS holds a web address.*copy configs/odoo.yaml") as error:
+        run("--url-env", "CRM_ADDRESS")
+    assert "secret" not in str(error.value)

@@ -50,7 +50,7 @@ def _draft(source: str | None, folder: Path | None, path: Path | None, url_env: 
     if len(given) != 1 or source not in (None, *expected) or (source and expected[source] is None):
         raise ConfigError(
             "init needs one source. Pass `--source files --folder DIR`, `--source sqlite --path FILE` or "
-            "`--url-env NAME`."
+            "`--url-env NAME`; for Odoo, copy configs/odoo.yaml."
         )
     if folder is not None:
         with tempfile.TemporaryDirectory(prefix="leadsieve-") as spill:
@@ -59,4 +59,9 @@ def _draft(source: str | None, folder: Path | None, path: Path | None, url_env: 
         return draft_from_database(path, name, [f"  sqlite: {as_yaml(str(path))}"])
     variable = str(url_env)
     url = read_environment(variable, "the SQLAlchemy URL of the CRM")
+    if url.lower().startswith(("http://", "https://")):
+        raise ConfigError(
+            f"{variable} holds a web address, and init drafts from files and databases (address not shown). Odoo's "
+            "models are the same everywhere: copy configs/odoo.yaml and look at every CHECK in it."
+        )
     return draft_from_database(url, name, [f"  url_env: {variable}"])
