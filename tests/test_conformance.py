@@ -19,7 +19,7 @@ from crm_world import SERVED  # noqa: E402
 from fake_odoo import FakeOdoo  # noqa: E402
 from faulty_subject import FaultySubject  # noqa: E402
 from odoo_server import RealOdoo  # noqa: E402
-from odoo_subject import FIELDS, OdooSubject, install  # noqa: E402
+from odoo_subject import FIELDS, OdooSubject, install, run_behind  # noqa: E402
 from postgres_server import Database  # noqa: E402
 from sql_subject import SqlSubject  # noqa: E402
 from write_log import install_log, read_log, remove_log  # noqa: E402
@@ -67,16 +67,17 @@ def logged_odoo(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPat
     """A real Odoo that has what leadsieve installs, and whose database logs what really changes."""
     server: RealOdoo = request.getfixturevalue("odoo")
     install(server, tmp_path_factory.mktemp("odoo"))
-    remove_log(server.execute, "crm_lead")
-    install_log(server.execute, "crm_lead", "id", tuple(FIELDS))
+    run = run_behind(server)
+    remove_log(run, "crm_lead")
+    install_log(run, "crm_lead", "id", tuple(FIELDS))
     yield server
-    remove_log(server.execute, "crm_lead")
+    remove_log(run, "crm_lead")
 
 
 def on_real_odoo(request: pytest.FixtureRequest) -> Subject:
     server: RealOdoo = request.getfixturevalue("logged_odoo")
     names = ("x_ls_probability", "x_ls_grade", "x_ls_reasons_en")
-    made = OdooSubject(server.connect, names, lambda: read_log(server.execute), has_own=True)
+    made = OdooSubject(server.connect, names, lambda: read_log(run_behind(server)), has_own=True)
     request.addfinalizer(made.close)
     return made
 
