@@ -19,6 +19,8 @@ BUSY = frozenset({408, 429, 502, 503, 504})
 """What a server or the proxy before it answers when it may work later."""
 
 _PASSING = (
+    "builtins.MemoryError",
+    "psycopg2.DatabaseError",
     "psycopg2.OperationalError",
     "psycopg2.InterfaceError",
     "psycopg2.pool.",
@@ -30,6 +32,8 @@ _PASSING = (
     "psycopg2.errors.CrashShutdown",
     "psycopg2.errors.CannotConnectNow",
     "psycopg2.errors.TooManyConnections",
+    "psycopg2.errors.DiskFull",
+    "psycopg2.errors.OutOfMemory",
     "psycopg2.errors.ReadOnlySqlTransaction",
     "psycopg2.errors.InFailedSqlTransaction",
     "psycopg2.errors.IdleInTransactionSessionTimeout",
