@@ -124,7 +124,7 @@ def order_by_worth(rows: pd.DataFrame, grades: Sequence[str]) -> NDArray[np.intp
     [2, 1, 0]
 
     """
-    by_id = np.arange(len(rows), dtype=np.intp)
+    by_id: NDArray[Any] = np.arange(len(rows), dtype=np.intp)
     if not rows["entity_id"].is_monotonic_increasing:
         by_id = rows["entity_id"].argsort(kind="stable").to_numpy(dtype=np.intp)
     codes, names = pd.factorize(rows["grade"].to_numpy(dtype=object))

@@ -105,7 +105,7 @@ def _explain_owner(place: str, table: str, field: str, section: WriteBack) -> st
     near = difflib.get_close_matches(field, ours, n=1)
     hint = f" Did you mean '{near[0]}'?" if near else ""
     return (
-        f"{place}.fields: '{table}.{field}' is not one of our fields. If nobody else writes it, add it: "
+        f"{place}.fields: field '{field}' of '{table}' is not one of ours. If nobody else writes it, add it: "
         f"write_back.owned_fields: {{{table}: [{', '.join((*ours, field))}]}}.{hint}"
     )
 

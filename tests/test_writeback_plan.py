@@ -96,7 +96,7 @@ def test_a_field_that_is_not_ours_is_refused_with_the_remedy(tmp_path: Path) -> 
     config = make_config(tmp_path, owned_fields={"deals": ["score", "why"], "others": ["grade"]})
     with pytest.raises(
         ConfigError,
-        match=r"write_back\.tables\.conversion\.fields: 'deals\.grade' is not one of our fields\. If nobody else "
+        match=r"write_back\.tables\.conversion\.fields: field 'grade' of 'deals' is not one of ours\. If nobody else "
         r"writes it, add it: write_back\.owned_fields: \{deals: \[score, why, grade\]\}\.",
     ):
         check_write_back(config)

@@ -77,47 +77,6 @@ class TargetField:
 
 
 @dataclass(frozen=True, slots=True)
-class FieldWrite:
-    """One value to write.
-
-    Parameters
-    ----------
-    record_id : str
-        Which record.
-    field : str
-        Which field of it.
-    expected_old : Value
-        The value it must still have; anything else is a conflict.
-    new : Value
-        The value it gets.
-    key : str
-        Names this write: sent twice, it must count once.
-    action : "update", "insert" or "delete"
-        insert: the record does not exist yet and is added with all of its writes; delete: the record
-        is removed if all of its fields still have their expected values. All writes of one record in
-        one call have the same action.
-
-    """
-
-    record_id: str
-    field: str
-    expected_old: Value
-    new: Value
-    key: str
-    action: Action = "update"
-
-
-@dataclass(frozen=True, slots=True)
-class WriteResult:
-    """What became of one value; `retry` means that nothing was written and it may work later."""
-
-    record_id: str
-    field: str
-    status: Status
-    message: str | None = None
-
-
-@dataclass(frozen=True, slots=True)
 class FieldValues:
     """What records have in some fields now, column by column.
 
@@ -205,12 +164,6 @@ class TargetAdapter(Protocol):
         """
         ...
 
-    def current_values(
-        self, target: TargetTable, ids: Sequence[str], fields: Sequence[str]
-    ) -> Mapping[str, Mapping[str, Value]]:
-        """Read fields of records: record id to field to plain value; records that do not exist are absent."""
-        ...
-
     @property
     def requests(self) -> int:
         """Requests sent to the CRM since this adapter was opened; what a budget is counted in."""
@@ -242,17 +195,6 @@ class TargetAdapter(Protocol):
             If it may work when tried again; what was written is found out by sending the batch again.
         CrmError
             If the CRM did not answer as it should.
-
-        """
-        ...
-
-    def write(self, target: TargetTable, writes: Sequence[FieldWrite]) -> Sequence[WriteResult]:
-        """Write one batch and say for each value what became of it, by reading it back.
-
-        Raises
-        ------
-        CrmError
-            If the CRM did not answer; what was written then is found out by reading.
 
         """
         ...
