@@ -90,13 +90,8 @@ def build_values(
         else _field_column(rows[value], value, fields[field], table.decimals)
         for field, value in table.fields.items()
     }
-    filled = {field: _fill_column(column, fields[field].empty) for field, column in columns.items()}
+    filled = {field: _fill(column, fields[field]) for field, column in columns.items()}
     return Wanted(rows["entity_id"].astype(str).tolist(), filled)
-
-
-def _fill_column(column: Column, empty: Value) -> Column:
-    """Column with what the field has where a value is null."""
-    return column if empty is None else [empty if value is None else value for value in column]
 
 
 def _fill(column: Column, field: TargetField) -> Column:
