@@ -58,14 +58,11 @@ class Nights:
             yield make_crm(OdooTarget(Overtaken(client, act)), wait=wait)  # type: ignore[arg-type]
 
 
-@pytest.fixture
-def nights(odoo: RealOdoo, real_place: Place, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Nights:
+@pytest.fixture(scope="module")
+def simulated_leads() -> list[dict[str, Any]]:
     """The simulator's deals as leads of Odoo, the lost ones archived."""
-    monkeypatch.setenv("ODOO_TEST_URL", odoo.url)
-    monkeypatch.setenv("ODOO_TEST_KEY", real_place.keys["nightly"])
-    config = make_odoo_config(tmp_path, odoo.database, FIELDS, batch_rows=BATCH)
     deals = simulate_crm(40, seed=1, dirt=0, duplicates=0)["deals"].slice(0, 70).to_pylist()
-    leads = [
+    return [
         {
             "name": deal["deal_id"],
             "type": "opportunity",
@@ -74,7 +71,21 @@ def nights(odoo: RealOdoo, real_place: Place, tmp_path: Path, monkeypatch: pytes
         }
         for deal in deals
     ]
-    return Nights(real_place, odoo, config, real_place.add(*leads))
+
+
+@pytest.fixture
+def nights(
+    odoo: RealOdoo,
+    real_place: Place,
+    simulated_leads: list[dict[str, Any]],
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> Nights:
+    """The simulator's leads in Odoo, and a deployment that writes small batches."""
+    monkeypatch.setenv("ODOO_TEST_URL", odoo.url)
+    monkeypatch.setenv("ODOO_TEST_KEY", real_place.keys["nightly"])
+    config = make_odoo_config(tmp_path, odoo.database, FIELDS, batch_rows=BATCH)
+    return Nights(real_place, odoo, config, real_place.add(*simulated_leads))
 
 
 @pytest.fixture
