@@ -134,7 +134,10 @@ def _explain_network(error: HTTPError, where: str, timeout: urllib3.Timeout) -> 
     if isinstance(error, SSLError):
         reason = getattr(error.args[0], "verify_message", None) if error.args else None
         if reason or any(isinstance(cause, ssl.SSLCertVerificationError) for cause in error.args):
-            return ConfigError(f"{where}: the certificate of the server is not accepted ({reason}). Check the address.")
+            return ConfigError(
+                f"{where}: the certificate of the server is not accepted ({str(reason).rstrip('.')}). Check the address; "
+                "the certificate of an authority of your own belongs into the file that SSL_CERT_FILE names."
+            )
         return PassingCrmError(f"{where}: the encrypted connection failed")
     if isinstance(error, ReadTimeoutError):
         return PassingCrmError(f"{where} was not answered within {timeout.read_timeout:.0f} s")
