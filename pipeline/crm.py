@@ -97,11 +97,11 @@ def _open_sql(section: WriteBack) -> Iterator[Crm]:
         if section.history:
             from pipeline.adapters.sql_history import SqlHistory
 
-            history = SqlHistory(engine, section.history.table)
+            history = SqlHistory(engine, section.history.table, section.insert_missing)
         if section.follow_ups:
             from pipeline.adapters.sql_follow_ups import SqlFollowUps
 
-            follow_ups = SqlFollowUps(engine, section.follow_ups)
+            follow_ups = SqlFollowUps(engine, section.follow_ups, section.insert_missing)
         yield make_crm(target, history, follow_ups, section.max_requests)
 
 

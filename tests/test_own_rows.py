@@ -127,6 +127,18 @@ def test_what_the_budget_leaves_is_done_by_the_next_night(tmp_path: Path) -> Non
     )
 
 
+def test_a_database_of_our_own_is_made_with_all_of_its_tables(tmp_path: Path) -> None:
+    config = make_deployment(
+        tmp_path,
+        tables={"conversion": {"target": "ours", "key": "deal", "fields": {"score": "probability"}}},
+        insert_missing=True,
+        follow_ups={"flags": {"conversion": ["early_warning"]}},
+    )
+    own = write_night(config, 1).own
+    assert own == OwnReport("r1", HistoryReport(added=2), FollowUpReport(raised=1))
+    assert run_sql(tmp_path, "SELECT deal, score FROM ours ORDER BY deal") == [("1", 0.25), ("2", 0.25)]
+
+
 def test_an_undo_that_the_budget_stops_is_continued_by_another(tmp_path: Path) -> None:
     write_night(make_world(tmp_path, tables={"conversion": MAPPING}), 1)
     for most, expected in (

@@ -8,9 +8,10 @@ from typing import Any
 
 import pytest
 from crm_world import CRM_URL, make_config, make_scores, open_run
+from fuse import Fuse, Killed
 from postgres_server import Database
 from sqlalchemy import event
-from test_writeback_resume import ALL_MOMENTS, CRM_STEPS, LEDGER_STEPS, SCORES, Fuse, Killed
+from test_writeback_resume import ALL_MOMENTS, CRM_STEPS, LEDGER_STEPS, SCORES
 
 from pipeline.adapters.sql_target import SqlTarget
 from pipeline.config import Config

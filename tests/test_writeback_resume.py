@@ -5,10 +5,10 @@ import shutil
 import sqlite3
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any
 
 import pytest
 from crm_world import DEALS, make_config, make_crm, make_scores, open_run, read_deals, run_sql
+from fuse import Fuse, Killed
 
 from pipeline.adapters.patient import TRIES
 from pipeline.adapters.sql_target import SqlTarget
@@ -39,36 +39,6 @@ INTENDED = 2 * len(BEFORE_SENDING) + 2
 
 
 MakeWorld = Callable[[Path], Config]
-
-
-class Killed(BaseException):
-    """The process is gone: no handler of ours may see it."""
-
-
-class Fuse:
-    """Kills at the n-th moment; moments are before and after each step."""
-
-    def __init__(self, moment: int | None) -> None:
-        self.left = moment
-
-    def tick(self) -> None:
-        if self.left == 0:
-            raise Killed("the fuse is through")
-        if self.left is not None:
-            self.left -= 1
-
-    def guard(self, thing: Any, steps: tuple[str, ...]) -> None:
-        for name in steps:
-            setattr(thing, name, self._around(getattr(thing, name)))
-
-    def _around(self, step: Callable[..., Any]) -> Callable[..., Any]:
-        def guarded(*arguments: Any, **options: Any) -> Any:
-            self.tick()
-            result = step(*arguments, **options)
-            self.tick()
-            return result
-
-        return guarded
 
 
 @pytest.fixture(scope="module")

@@ -46,11 +46,13 @@ class SqlFollowUps:
     section : FollowUps
         Names the table, which is made at first use, and the column with the owner of a record. Without
         such a column tasks have no owner, and every record that exists gets its own.
+    may_make_file : bool
+        See `OwnTable`.
 
     """
 
-    def __init__(self, engine: Engine, section: FollowUps) -> None:
-        self._own = OwnTable(engine, section.table, _make_table, "write_back.follow_ups.table")
+    def __init__(self, engine: Engine, section: FollowUps, may_make_file: bool = False) -> None:
+        self._own = OwnTable(engine, section.table, _make_table, "write_back.follow_ups.table", may_make_file)
         self._engine = engine
         self._owner_field = section.owner_field
         self._target = SqlTarget(engine)

@@ -42,11 +42,13 @@ class SqlHistory:
         The CRM's database.
     name : str
         The table: made at first use, with an index by entity. No table of the CRM is touched.
+    may_make_file : bool
+        See `OwnTable`.
 
     """
 
-    def __init__(self, engine: Engine, name: str) -> None:
-        self._own = OwnTable(engine, name, _make_table, "write_back.history.table")
+    def __init__(self, engine: Engine, name: str, may_make_file: bool = False) -> None:
+        self._own = OwnTable(engine, name, _make_table, "write_back.history.table", may_make_file)
         self._engine = engine
 
     def install(self) -> list[str]:

@@ -11,6 +11,7 @@ from pipeline.database import (
     check_file,
     describe_error,
     describe_place,
+    lacks_file,
     lacks_right,
     may_pass,
     writing,
@@ -37,12 +38,15 @@ class OwnTable:
         Its columns and keys.
     key : str
         Where the config names it, for error texts.
+    may_make_file : bool
+        Whether a SQLite file that is not there is made with the table; else it is an error, as its disk may
+        not be mounted.
 
     """
 
-    def __init__(self, engine: Engine, name: str, make: MakeTable, key: str) -> None:
+    def __init__(self, engine: Engine, name: str, make: MakeTable, key: str, may_make_file: bool = False) -> None:
         self.engine = engine
-        self._name, self._make, self._key = name, make, key
+        self._name, self._make, self._key, self._may_make_file = name, make, key, may_make_file
         self._found: Table | None = None
 
     def find(self) -> Table | None:
@@ -54,7 +58,7 @@ class OwnTable:
             If the table is not ours: a column of ours is missing.
 
         """
-        if self._found is None:
+        if self._found is None and not lacks_file(self.engine.url):  # looking into it would make it
             catalogue = inspect(self.engine)
             for schema, name in _places(catalogue, self._name):
                 if catalogue.has_table(name, schema):
@@ -82,7 +86,8 @@ class OwnTable:
     @contextmanager
     def asking(self, doing: str) -> Iterator[None]:
         """Tell errors that may pass from those that do not, and from rights that the account lacks."""
-        check_file(self.engine.url)
+        if not self._may_make_file:
+            check_file(self.engine.url)
         with answering(self.engine, doing):
             try:
                 yield
