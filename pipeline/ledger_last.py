@@ -1,7 +1,7 @@
 """What the ledger tells of all writes together: the newest values of ours, and how many writes are in which state."""
 
 from collections import Counter
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from itertools import repeat
 
 from sqlalchemy import Connection, and_, func, select
@@ -42,6 +42,15 @@ def add_last_singles(
         values, run_ids = known[name]
         if record_id not in values:
             values[record_id], run_ids[record_id] = decode(new), run_id
+
+
+def read_contested(connection: Connection, table_name: str, fields: Collection[str]) -> dict[str, set[str]]:
+    """By field: the records that plans left to people, because somebody had edited them."""
+    here = and_(SINGLES.c.table_name == table_name, SINGLES.c.field.in_(tuple(fields)), SINGLES.c.state == "conflict")
+    found: dict[str, set[str]] = {name: set() for name in fields}
+    for record_id, name in connection.execute(select(SINGLES.c.record_id, SINGLES.c.field).where(here)):
+        found[name].add(record_id)
+    return found
 
 
 def count_writes(connection: Connection, run_id: str | None) -> Counter[tuple[str, str, str]]:

@@ -34,7 +34,7 @@ from pipeline.ledger_batches import (
     read_batches,
     save_exceptions,
 )
-from pipeline.ledger_last import add_last, add_last_singles, count_writes
+from pipeline.ledger_last import add_last, add_last_singles, count_writes, read_contested
 from pipeline.ledger_replaced import replace_stored
 from pipeline.ledger_singles import SINGLES, Write, encode, insert_refused, now, read_singles, settle_singles
 
@@ -229,6 +229,11 @@ class WriteLedger:
             name: LastValues(list(values), list(values.values()), list(run_ids.values()))
             for name, (values, run_ids) in known.items()
         }
+
+    def contested(self, table_name: str, fields: Collection[str]) -> Mapping[str, set[str]]:
+        """Return, by field, the records that plans left to people, because somebody had edited them."""
+        with answering(self._engine, "reading the conflicts"), self._engine.connect() as connection:
+            return read_contested(connection, table_name, fields)
 
     def counts(self, run_id: str | None = None) -> list[WriteCount]:
         """Return how many writes are in each state, by run and table."""

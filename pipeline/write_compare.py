@@ -45,22 +45,26 @@ class Current:
 
 @dataclass(frozen=True)
 class Known:
-    """What the ledger knows of one field: our last value of each record, and the run that wrote it."""
+    """What the ledger knows of one field: our last value of each record, and the run that wrote it.
+
+    `contested` are records that somebody edited after a write of ours that was interrupted, so that nobody knows
+    whether the field has ever had our value: the edit stays until a run takes the field over.
+    """
 
     values: Mapping[str, Value] = field(default_factory=dict)
     run_ids: Mapping[str, str] = field(default_factory=dict)
     contested: frozenset[str] = frozenset()
 
     @classmethod
-    def of(cls, last: LastValues | None, ended: Iterable[Write] = ()) -> "Known":
-        """Make it of the ledger's columns, and of interrupted writes of the field whose ends were just found out."""
+    def of(cls, last: LastValues | None, ended: Iterable[Write] = (), contested: Collection[str] = ()) -> "Known":
+        """Make it of the ledger's columns, of interrupted writes that were just found out, and of old conflicts."""
         values = dict(zip(last.ids, last.values, strict=True)) if last else {}
         run_ids = dict(zip(last.ids, last.run_ids, strict=True)) if last else {}
         for write in ended:
             if write.state == "done":
                 values[write.record_id], run_ids[write.record_id] = write.new, write.run_id
-        contested = frozenset(write.record_id for write in ended if write.state == "conflict")
-        return cls(values, run_ids, contested)
+        edited = {write.record_id for write in ended if write.state == "conflict"}
+        return cls(values, run_ids, frozenset(edited.union(set(contested) - values.keys())))
 
 
 @dataclass(frozen=True)

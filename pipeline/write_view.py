@@ -81,7 +81,8 @@ def read_view(
     ended: dict[str, list[Write]] = {name: [] for name in fields}
     for write in resolved:
         ended[write.field].append(write)
-    known = {name: Known.of(last.get(name), ended[name]) for name in fields}
+    contested = ledger.writes.contested(table.name, fields)
+    known = {name: Known.of(last.get(name), ended[name], contested[name]) for name in fields}
     return View(table, current, known, resolved)
 
 

@@ -1,5 +1,6 @@
 """Whatever goes wrong with a CRM, and as often: in the end every value is there, written once, and undo is exact."""
 
+import contextlib
 import os
 import tempfile
 from collections import Counter
@@ -141,6 +142,25 @@ def test_whatever_people_do_meanwhile_no_edit_is_overwritten_after_our_write_and
             for name in FIELDS:
                 assert row[name] == what_undo_leaves(world, history, one, name)
         world.ledger.close()
+
+
+def test_an_edit_after_an_interrupted_write_stays_every_night(tmp_path: Path) -> None:
+    """r0 wrote deal 9 and never heard so; a person edits it; r1 tells a conflict, and so do r2 and r3."""
+    world = World(tmp_path, [(None, 2), ("drop_after", 1), ("unavailable", 7)])
+    for night in range(4):
+        world.ledger.start_run(f"r{night}", "score", {}, "name: demo")
+        with connected(world.crm), contextlib.suppress(CrmError):
+            report = write_back(world.config, world.ledger, scores_of(f"r{night}", DEALS), f"r{night}")
+            assert report.tables[0].conflicts == 1
+        if night == 0:
+            assert world.crm.read_all("deals")["9"] == wanted(DEALS)["9"]
+            world.crm.put("deals", "9", {"score": 0.77})
+        assert world.crm.read_all("deals")["9"] == wanted(DEALS)["9"] | {"score": 0.77}
+    with connected(world.crm):
+        scores = scores_of("r3", DEALS)
+        assert write_back(world.config, world.ledger, scores, "r3", take_over=True).tables[0].conflicts == 0
+    assert world.crm.read_all("deals") == wanted(DEALS)
+    world.ledger.close()
 
 
 def what_undo_leaves(world: World, history: Sequence[Change], record_id: str, name: str) -> Any:
