@@ -135,8 +135,8 @@ def _explain_network(error: HTTPError, where: str, timeout: urllib3.Timeout) -> 
         reason = getattr(error.args[0], "verify_message", None) if error.args else None
         if reason or any(isinstance(cause, ssl.SSLCertVerificationError) for cause in error.args):
             return ConfigError(
-                f"{where}: the certificate of the server is not accepted ({str(reason).rstrip('.')}). Check the address; "
-                "the certificate of an authority of your own belongs into the file that SSL_CERT_FILE names."
+                f"{where}: the certificate of the server is not accepted ({str(reason).rstrip('.')}). Check the "
+                "address; the certificate of an authority of your own belongs into the file that SSL_CERT_FILE names."
             )
         return PassingCrmError(f"{where}: the encrypted connection failed")
     if isinstance(error, ReadTimeoutError):
