@@ -20,6 +20,7 @@ from pipeline.follow_up_plan import FollowUpPlan, plan_follow_ups
 from pipeline.follow_ups import FollowUpReport, raise_follow_ups, withdraw_follow_ups
 from pipeline.ledger import Ledger
 from pipeline.ledger_follow_ups import Task
+from pipeline.run_log import part_of_job
 from pipeline.score_history import HistoryPlan, HistoryReport, add_history, plan_history, remove_history
 
 SHOWN = 20
@@ -122,9 +123,13 @@ def write_own_rows(config: Config, ledger: Ledger, crm: Crm, plan: OwnPlan) -> O
     raised: FollowUpReport | None = None
     added: HistoryReport | None = None
     if plan.follow_ups is not None and crm.follow_ups is not None:
-        raised = raise_follow_ups(ledger, crm.follow_ups, plan.follow_ups, size)
+        with part_of_job("follow_ups", len(plan.follow_ups.tasks)) as step:
+            raised = raise_follow_ups(ledger, crm.follow_ups, plan.follow_ups, size)
+            step.rows_out = raised.raised
     if plan.history is not None and crm.history is not None:
-        added = add_history(config, ledger, crm.history, plan.history, size)
+        with part_of_job("history", len(plan.history.missing)) as step:
+            added = add_history(config, ledger, crm.history, plan.history, size)
+            step.rows_out = added.added + added.earlier
     return OwnReport(plan.run_id, added, raised, plan.is_postponed)
 
 

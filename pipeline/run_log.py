@@ -4,6 +4,7 @@ import time
 from collections import Counter
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from contextvars import ContextVar
 from dataclasses import dataclass, field
 from datetime import datetime
 
@@ -34,6 +35,18 @@ class Step:
         }
         failed = {} if self.exit_code is None else {"exit_code": self.exit_code}
         return {**facts, "rows_out": self.rows_out, **self.more, **failed}
+
+    @contextmanager
+    def timed(self) -> Iterator[None]:
+        """Add the time of the block, and note the exit code that an error in it leads to."""
+        begun = time.perf_counter()
+        try:
+            yield
+        except Exception as error:
+            self.exit_code = exit_code_of(error)
+            raise
+        finally:
+            self.seconds += time.perf_counter() - begun
 
     def __str__(self) -> str:
         return " ".join(f"{key}={value}" for key, value in self.to_json().items())
@@ -70,20 +83,50 @@ class RunLog:
         self.requests = 0
         self.data_end: datetime | None = None
         self._tell = tell
+        self._parts: dict[str, Step] = {}
 
     @contextmanager
     def step(self, name: str, rows_in: int = 0) -> Iterator[Step]:
-        """Time a step, and tell of it when it ends or fails."""
-        step, begun = Step(name, rows_in), time.perf_counter()
+        """Time a step, and tell of it when it ends or fails, after its parts."""
+        step = Step(name, rows_in)
         try:
-            yield step
-        except Exception as error:
-            step.exit_code = exit_code_of(error)
-            self._end(step, begun)
+            with step.timed():
+                yield step
+        except Exception:
+            self._end(step)
             raise
-        self._end(step, begun)
+        self._end(step)
 
-    def _end(self, step: Step, begun: float) -> None:
-        step.seconds = time.perf_counter() - begun
-        self.steps.append(step)
-        self._tell(str(step))
+    def _end(self, step: Step) -> None:
+        for one in (*self._parts.values(), step):
+            self.steps.append(one)
+            self._tell(str(one))
+        self._parts.clear()
+
+    @contextmanager
+    def part(self, name: str, rows_in: int = 0) -> Iterator[Step]:
+        """Time a part of the step under way; what is done several times, for one table after the other, is one part."""
+        step = self._parts.setdefault(name, Step(name))
+        step.rows_in += rows_in
+        with step.timed():
+            yield step
+
+    @contextmanager
+    def under_way(self) -> Iterator[None]:
+        """Let `part_of_job` find this log."""
+        before = _JOB.set(self)
+        try:
+            yield
+        finally:
+            _JOB.reset(before)
+
+
+_JOB: ContextVar[RunLog | None] = ContextVar("job", default=None)
+
+
+@contextmanager
+def part_of_job(name: str, rows_in: int = 0) -> Iterator[Step]:
+    """Time a part of whatever step of a job is under way; where there is no job, nobody is told."""
+    log = _JOB.get() or RunLog(lambda line: None)
+    with log.part(name, rows_in) as step:
+        yield step

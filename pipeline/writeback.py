@@ -29,6 +29,7 @@ from pipeline.ledger_writes import Write
 from pipeline.own_rows import begin_own_rows, check_undo, plan_own_rows, undo_own_rows, write_own_rows
 from pipeline.plan_file import tell_changes
 from pipeline.read_back import read_back
+from pipeline.run_log import part_of_job
 from pipeline.undo_plan import make_undo_plan
 from pipeline.write_batches import send_batches
 from pipeline.write_plan import WritePlan, make_plan
@@ -135,10 +136,12 @@ def apply_plan(
     tables: list[TableReport] = []
     problems: list[Write] = []
     for table in plan.tables:
-        batches = zip(islice(numbers, len(table.batches)), table.batches, strict=True)
+        batches = list(zip(islice(numbers, len(table.batches)), table.batches, strict=True))
         sent = send_batches(ledger, crm.target, plan.run_id, batches, lambda values: advance(values, plan.value_count))
         keep_for_read_back(crm, len(plan.tables) - len(tables) - 1)
-        checked = read_back(ledger, crm.target, plan.run_id, table.table, sent)
+        with part_of_job("read_back") as step:
+            checked = read_back(ledger, crm.target, plan.run_id, table.table, sent)
+            step.rows_in = step.rows_out = step.rows_out + checked.records
         problems += list_problems(plan.run_id, table.table.name, sent, checked)
         tables.append(make_table_report(table, sent, checked))
     report = WriteReport(plan.run_id, time.perf_counter() - begun, tuple(tables), crm.patience.spent, tuple(problems))

@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 from pipeline.errors import ConfigError, CrmError
-from pipeline.run_log import RunLog
+from pipeline.run_log import RunLog, part_of_job
 from pipeline.run_metrics import COUNTERS, GAUGES, RECORD_ENDS, VALUE_ENDS, RunEnd, read_metrics, write_metrics
 
 HELP = re.compile(r"# HELP ([a-zA-Z_:][a-zA-Z0-9_:]*) ((?:[^\\\n]|\\\\|\\n)+)")
@@ -188,6 +188,29 @@ def test_lines_of_the_log_have_the_exit_code_of_the_step_that_failed() -> None:
         "step=extract seconds=S rows_in=12 rows_out=10 held_back=2",
         "step=score seconds=S rows_in=10 rows_out=0 exit_code=2",
     ]
+
+
+def test_the_parts_of_a_step_are_told_before_it_and_once_however_often_they_are_done() -> None:
+    lines: list[str] = []
+    log = RunLog(lines.append)
+
+    def write_back() -> None:
+        for rows in (3, 4):
+            with part_of_job("read_back", rows) as step:
+                step.rows_out += rows
+        with part_of_job("history", 9):
+            raise CrmError("down")
+
+    with log.under_way(), pytest.raises(CrmError, match="down"), log.step("write_back", 9):
+        write_back()
+    assert [re.sub(r"seconds=\d+\.\d+", "seconds=S", line) for line in lines] == [
+        "step=read_back seconds=S rows_in=7 rows_out=7",
+        "step=history seconds=S rows_in=9 rows_out=0 exit_code=4",
+        "step=write_back seconds=S rows_in=9 rows_out=0 exit_code=4",
+    ]
+    with part_of_job("history"):  # of no job
+        pass
+    assert len(lines) == 3
 
 
 def test_an_interrupted_step_is_no_step_that_ended() -> None:

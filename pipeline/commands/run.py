@@ -42,12 +42,13 @@ def run(
 ) -> None:
     """Extract, score and write back, under the deployment's lock. Safe to kill and to run again.
 
-    One line per step on stderr: name, seconds, rows in, rows out, and the exit code if it failed.
+    One line per step on stderr: name, seconds, rows in, rows out, and the exit code if it failed. The parts of
+    write-back (read_back, follow_ups, history) come before its own line, whose seconds have theirs in them.
     """
     from pipeline.run_log import RunLog
 
     log = RunLog(lambda line: typer.echo(line, err=True))
-    with _measured(log, metrics or _place_of_environment(), config):
+    with log.under_way(), _measured(log, metrics or _place_of_environment(), config):
         settings = load_config(config)
         log.deployment = settings.name
         _run(settings, log, as_json)
