@@ -204,24 +204,28 @@ def newest(folder: Path) -> list[Any]:
 
 
 def test_the_next_extract_reads_what_changed_and_ends_like_a_full_one(read, as_nightly, tmp_path):
-    """People change a lead, make one, delete one, lose one and merge two; then nobody does anything."""
+    """People change, delete, lose and put away a lead, merge two, and make one that gets its customer later."""
     open_leads = "SELECT id FROM crm_lead WHERE referred LIKE 'D0%' AND won_status = 'pending' ORDER BY id"
-    changed, deleted, lost, kept, merged = (str(row[0]) for row in look_up(as_nightly.folder, open_leads)[:5])
+    changed, deleted, lost, away, kept, merged = (str(row[0]) for row in look_up(as_nightly.folder, open_leads)[:6])
     as_nightly.edit(changed, {"expected_revenue": 4321.5})
     as_nightly.remove_leads([deleted])
     reason = as_nightly.admin.call("crm.lost.reason", "search", domain=[], limit=1)[0]
     as_nightly.admin.call("crm.lead", "action_set_lost", ids=[int(lost)], lost_reason_id=reason)
     as_nightly.admin.call("crm.lead", "merge_opportunity", ids=[int(kept), int(merged)])
+    as_nightly.edit(away, {"active": False})
     [made] = as_nightly.add_leads([{"name": "made", "type": "opportunity"}])
+    [(customer,)] = look_up(as_nightly.folder, "SELECT min(id) FROM res_partner WHERE ref LIKE 'C0%'")
+    as_nightly.edit(made, {"partner_id": customer})
     config = load_config(read.config)
     report = extract(config)
     leads = next(table for table in report.tables if table.name == "deals")
-    assert (leads.rows_new, leads.rows_ended) == (1, 2)
-    assert 4 <= leads.rows_read < 20  # those four, and what other tests wrote within the hour
+    assert (leads.rows_new, leads.rows_ended) == (1, 3)
+    assert 5 <= leads.rows_read < 20  # those five, and what other tests wrote within the hour
     whole = extract(load_config(write_config(as_nightly, tmp_path / "whole")))
     assert newest(report.folder) == newest(whole.folder)
     outcome = {row[0]: row[8] for row in newest(report.folder)}
-    assert (outcome[lost], outcome[made], deleted in outcome) == ("lost", None, False)
+    assert (outcome[lost], outcome[made], deleted in outcome, away in outcome) == ("lost", None, False, False)
+    assert [row[2] for row in newest(report.folder) if row[0] == made] == [None]  # whom it began with
     assert (kept in outcome) != (merged in outcome)  # Odoo itself chooses which of two it keeps
     as_nightly.remove_leads([made])
 

@@ -9,7 +9,6 @@ import fake_odoo_methods
 import pyarrow as pa
 import pytest
 from fake_odoo import FakeOdoo
-from fake_odoo_models import MAGIC
 
 from pipeline.adapters import odoo_models
 from pipeline.adapters.odoo_source import OdooSource
@@ -362,7 +361,3 @@ def test_a_misspelt_key_of_a_model_names_the_nearest(tmp_path):
     (tmp_path / "c.yaml").write_text(text)
     with pytest.raises(ConfigError, match=r"unknown key 'field' in source.models.crm.lead. Did you mean 'fields'\?"):
         load_config(tmp_path / "c.yaml")
-
-
-def test_the_fields_that_odoo_sets_itself_are_those_of_the_fake_server():
-    assert odoo_models.WRITTEN in MAGIC
