@@ -1,6 +1,7 @@
 """Sending batches to the CRM: what is noted before and after, and what is done with a batch that is refused."""
 
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass, replace
 from functools import cached_property
 from operator import attrgetter
@@ -8,6 +9,9 @@ from operator import attrgetter
 from pipeline.adapters.patient import BudgetError, PatientTarget
 from pipeline.adapters.target import RecordResult, WriteBatch
 from pipeline.ledger import Ledger
+
+AHEAD_FROM = 8
+"""Batches from which on a thread pays."""
 
 WAITS = "the requests of this run are used up; the next run goes on"
 """Why a record waits."""
@@ -31,12 +35,13 @@ def send_batches(
     ledger: Ledger,
     target: PatientTarget,
     run_id: str,
-    batches: Iterable[tuple[int, WriteBatch]],
+    batches: Sequence[tuple[int, WriteBatch]],
     advance: Callable[[int], None],
 ) -> list[Sent]:
     """Send batches one after the other, until the budget has no room for the next one.
 
-    Every batch is noted as intended before it is sent, and what became of it after.
+    Every batch is noted as intended before it is sent, and what became of it after. Many batches without a
+    budget are noted by a thread, one ahead: the CRM works while the ledger waits for its disk.
 
     Parameters
     ----------
@@ -46,7 +51,7 @@ def send_batches(
         The CRM.
     run_id : str
         The run.
-    batches : iterable of int and WriteBatch
+    batches : sequence of int and WriteBatch
         Number in the ledger, and batch.
     advance : callable
         Told after each batch how many values it had.
@@ -57,20 +62,60 @@ def send_batches(
         As far as it went; the others are still planned.
 
     """
-    sent: list[Sent] = []
+    if target.patience.left is None and len(batches) >= AHEAD_FROM:
+        return list(_send_ahead(ledger, target, run_id, batches, advance))
+    return list(_send_each(ledger, target, run_id, batches, advance))
+
+
+def _send_each(
+    ledger: Ledger,
+    target: PatientTarget,
+    run_id: str,
+    batches: Sequence[tuple[int, WriteBatch]],
+    advance: Callable[[int], None],
+) -> Iterator[Sent]:
+    """Note, send and note the end of one batch after the other."""
     for number, planned in batches:
         left = target.patience.left
         if left is not None and left < target.per_batch:
-            break
-        batch = replace(planned, key=f"{run_id}/{number}")
+            return
         ledger.writes.intend(number)
-        results = send(target, batch)
-        ledger.writes.settle(number, results)
-        sent.append(Sent(number, batch, results))
-        advance(len(batch.ids) * len(batch.fields))
-        if results and results[-1].message == WAITS:
-            break
-    return sent
+        sent = _send_one(target, run_id, number, planned)
+        ledger.writes.settle(number, sent.results)
+        advance(len(planned.ids) * len(planned.fields))
+        yield sent
+        if sent.results and sent.results[-1].message == WAITS:
+            return
+
+
+def _send_ahead(
+    ledger: Ledger,
+    target: PatientTarget,
+    run_id: str,
+    batches: Sequence[tuple[int, WriteBatch]],
+    advance: Callable[[int], None],
+) -> Iterator[Sent]:
+    """Send batches while a thread notes the end of the one before and the intent of the next one."""
+    with ThreadPoolExecutor(1) as clerk:
+        intended = clerk.submit(ledger.writes.intend, batches[0][0])
+        settled: Future[None] | None = None
+        for at, (number, planned) in enumerate(batches, start=1):
+            intended.result()
+            if at < len(batches):
+                intended = clerk.submit(ledger.writes.intend, batches[at][0])
+            sent = _send_one(target, run_id, number, planned)
+            if settled is not None:
+                settled.result()
+            settled = clerk.submit(ledger.writes.settle, number, sent.results)
+            advance(len(planned.ids) * len(planned.fields))
+            yield sent
+        if settled is not None:
+            settled.result()
+
+
+def _send_one(target: PatientTarget, run_id: str, number: int, planned: WriteBatch) -> Sent:
+    batch = replace(planned, key=f"{run_id}/{number}")
+    return Sent(number, batch, send(target, batch))
 
 
 def send(target: PatientTarget, batch: WriteBatch) -> list[RecordResult]:

@@ -19,6 +19,7 @@ from pipeline.database import make_engine
 from pipeline.errors import CrmError, PassingCrmError
 from pipeline.ledger import Ledger
 from pipeline.undo_plan import make_undo_plan
+from pipeline.write_batches import AHEAD_FROM
 from pipeline.write_plan import make_plan
 from pipeline.writeback import apply_plan, undo_run, write_back
 
@@ -262,6 +263,35 @@ def test_a_batch_that_timed_out_after_its_commit_is_sent_again_and_written_once(
     assert len(waits) == 2
     assert read_deals(folder) == WRITTEN
     assert effective_writes(folder) == EVERY_FIELD
+
+
+def test_many_batches_are_noted_ahead_and_a_failure_among_them_is_continued(tmp_path: Path) -> None:
+    deals = range(1, 3 * AHEAD_FROM)
+    make_crm(tmp_path, [(deal, "n", None, None, None) for deal in deals])
+    config = make_config(tmp_path, batch_rows=1)
+    rows = [(str(deal), deal / 100, "A", ["x"]) for deal in deals]
+
+    class Failing(SqlTarget):
+        left = AHEAD_FROM + 2
+
+        def write_batch(self, batch: WriteBatch) -> list[RecordResult]:
+            states = {w.record_id: w.state for w in ledger.writes.outstanding("r1")}
+            assert states[batch.ids[0]] == "intended"  # on disk before it is sent
+            self.left -= 1
+            if not self.left:
+                raise CrmError("the CRM is gone")
+            return super().write_batch(batch)
+
+    with open_run(config, "r1") as ledger:
+        crm = make_crm_of(Failing(make_engine(tmp_path / "crm.db")))
+        plan = make_plan(config, ledger, crm, make_scores("r1", rows), "r1")
+        with pytest.raises(CrmError, match="the CRM is gone"):
+            apply_plan(config, ledger, crm, plan)
+        assert len({write.record_id for write in ledger.writes.of_run("r1", ["done"])}) == AHEAD_FROM + 1
+        report = write_back(config, ledger, make_scores("r1", rows), "r1")
+        assert report.records == len(deals) - (AHEAD_FROM + 1)
+        assert ledger.writes.outstanding() == []
+    assert read_deals(tmp_path) == [(deal, deal / 100, "A", "x") for deal in deals]
 
 
 class Busy(SqlTarget):
