@@ -48,6 +48,7 @@ def build_values(
     table: FieldMap,
     fields: Mapping[str, TargetField],
     grades: Sequence[str] = (),
+    by_grade_only: bool = False,
 ) -> Wanted:
     """Return the value of each mapped field for each scored entity.
 
@@ -65,6 +66,8 @@ def build_values(
         The fields as the CRM declares them.
     grades : sequence of str
         Grades of the target, from the best to the lowest.
+    by_grade_only : bool
+        Whether records of one grade go by id, as databases store them, and not by worth.
 
     Raises
     ------
@@ -81,7 +84,7 @@ def build_values(
             f"{', '.join(map(str, twice.unique()[:5]))}). Score each entity once per run."
         )
     sources = [_find_source(rows, value, field) for field, value in table.fields.items()]
-    order = order_by_worth(rows, grades)
+    order = order_by_worth(rows, grades, by_grade_only)
     rows = rows[list(dict.fromkeys(["entity_id", *sources]))].iloc[order]
     reasons = _join_reasons(rows, set(table.fields.values()))
     columns = {
@@ -101,7 +104,7 @@ def _fill(column: Column, field: TargetField) -> Column:
     return [field.empty if value is None else value for value in column]
 
 
-def order_by_worth(rows: pd.DataFrame, grades: Sequence[str]) -> NDArray[np.intp]:
+def order_by_worth(rows: pd.DataFrame, grades: Sequence[str], by_grade_only: bool = False) -> NDArray[np.intp]:
     """Places of the rows from the most valuable one: best grade first, then probability or value, then id.
 
     Parameters
@@ -110,6 +113,8 @@ def order_by_worth(rows: pd.DataFrame, grades: Sequence[str]) -> NDArray[np.intp
         Scores of one target.
     grades : sequence of str
         Its grades from the best to the lowest; others come after them by name, and no grade comes last.
+    by_grade_only : bool
+        Whether probability and value do not matter.
 
     Examples
     --------
@@ -126,6 +131,8 @@ def order_by_worth(rows: pd.DataFrame, grades: Sequence[str]) -> NDArray[np.intp
     known = {name: rank for rank, name in enumerate(grades)}
     others = {name: len(known) + rank for rank, name in enumerate(sorted(set(map(str, names)) - set(known)))}
     ranks = np.array([*({**known, **others}[str(name)] for name in names), len(known) + len(others)])
+    if by_grade_only:
+        return np.asarray(by_id[np.argsort(ranks[codes][by_id], kind="stable")], dtype=np.intp)
     worth = _numbers(rows["probability"])
     if "value" in rows:
         worth = np.where(np.isnan(worth), _numbers(rows["value"]), worth)

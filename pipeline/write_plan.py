@@ -3,9 +3,11 @@
 How a field is judged is told in `pipeline.write_compare`.
 
 The most valuable record comes first: the best grade, within a grade the highest probability (or value),
-then by id; targets in the order of the config. Records whose same fields change are written together, and
-batches go in the order of their first records. Where the budget of requests does not last, reading stops
-while there is enough left to write what has changed so far; the records that were not looked at wait.
+then by id; targets in the order of the config. Without a budget of requests everything is written, and
+records of one grade go by id, which is how a database finds and stores them fastest. Records whose same
+fields change are written together, and batches go in the order of their first records. Where the budget
+of requests does not last, reading stops while there is enough left to write what has changed so far; the
+records that were not looked at wait.
 """
 
 from collections.abc import Iterator
@@ -152,7 +154,8 @@ def make_plan(
     for name, mapping in section.tables.items():
         fields = describe_fields(crm.target, name, mapping)
         horizon = config.targets[name].horizons_days[0]
-        wanted = build_values(scores, name, horizon, mapping, fields, _grades_of(config, name))
+        order = _grades_of(config, name), section.max_requests is None
+        wanted = build_values(scores, name, horizon, mapping, fields, *order)
         plan = _plan_table(config, ledger, crm, mapping, wanted, run_id, take_over)
         crm.patience.kept += len(plan.batches) * crm.target.per_batch
         plans.append(replace(plan, target=name))

@@ -13,6 +13,7 @@ twice as long as the bare script. Seconds depend on what else the machine does, 
 import argparse
 import os
 import resource
+import sqlite3
 import sys
 import tempfile
 import time
@@ -162,7 +163,7 @@ def run(server: Database, folder: Path, rows: int, batch_rows: int) -> list[str]
         with timed(server) as ours:
             report = write_ours(config, ledger, server, frame, "r1")
         tell("write-back", ours, report.tables[0].fields)
-        size = sum(path.stat().st_size for path in folder.rglob("ledger.db*"))
+        size = ledger_bytes(folder)
         print(f"  ledger: {size:,} bytes, {size / rows:.1f} per value; peak {peak():,.0f} MB")
         check(server, "SELECT count(*) FROM deals JOIN bare USING (deal_id, score)", rows)
         with timed(server) as again:
@@ -191,6 +192,14 @@ def check(server: Database, query: str, expected: int) -> None:
     [(found,)] = server.execute(query)
     if found != expected:
         raise SystemExit(f"expected {expected:,}, found {found:,}: {query}")
+
+
+def ledger_bytes(folder: Path) -> int:
+    """Bytes of the ledger with nothing left in its log."""
+    [path] = folder.rglob("ledger.db")
+    with closing(sqlite3.connect(path)) as connection:
+        connection.execute("PRAGMA wal_checkpoint(TRUNCATE)")
+    return path.stat().st_size
 
 
 def peak() -> float:

@@ -9,9 +9,12 @@ from datetime import date, datetime
 from typing import Any
 
 from sqlalchemy import (
+    VARCHAR,
     ColumnClause,
+    ColumnElement,
     Connection,
     DateTime,
+    Double,
     Float,
     FromClause,
     Integer,
@@ -20,13 +23,16 @@ from sqlalchemy import (
     String,
     TableClause,
     Text,
+    and_,
     bindparam,
     cast,
+    collate,
     func,
     select,
     text,
     update,
 )
+from sqlalchemy.dialects.postgresql import CITEXT
 from sqlalchemy.ext.compiler import compiles
 from sqlalchemy.sql.compiler import SQLCompiler
 from sqlalchemy.sql.functions import FunctionElement
@@ -97,10 +103,16 @@ def update_at_once(
     cells: Sequence[Cell],
     expected: Sequence[Sequence[Value]],
     values: Sequence[Sequence[Value]],
-) -> FieldValues:
-    """Update the records all of whose cells still have their expected values; returns what those have then.
+) -> bool:
+    """Update the records all of whose cells still have their expected values.
 
     Every id must be one of `find_keys`. What an AFTER trigger does to a record is not seen here.
+
+    Returns
+    -------
+    bool
+        Whether every record was updated and now has exactly the values that were sent.
+
     """
     olds = {f"old_{i}": prepare_column(column, cells[i].type) for i, column in enumerate(expected)}
     news = {f"new_{i}": prepare_column(column, cells[i].type) for i, column in enumerate(values)}
@@ -111,10 +123,26 @@ def update_at_once(
     same = [cell.is_not_distinct_from(cast(given.c[f"old_{i}"], cell.type)) for i, cell in enumerate(cells)]
     changes = {cell: cast(given.c[f"new_{i}"], cell.type) for i, cell in enumerate(cells)}
     statement = update(place).where(key == cast(given.c.k, key.type), *same).values(changes)
+    if all(map(_compares_exactly, cells)):
+        arrived = [_as_sent(cell).is_not_distinct_from(_as_sent(new)) for cell, new in changes.items()]
+        found = statement.returning(and_(*arrived).label("arrived")).cte("leadsieve_found")
+        return connection.scalar(select(func.count()).select_from(found).where(found.c.arrived)) == len(ids)
     stored = [cell.label(f"v{i}") for i, cell in enumerate(cells)]
     keys, *texts = connection.execute(_pack(statement.returning(given.c.k, *stored).cte("leadsieve_found"))).one()
-    found = (read_column(text, cell.type) for text, cell in zip(texts, cells, strict=True))
-    return FieldValues(read_column(keys, Text()), dict(zip((cell.name for cell in cells), found, strict=True)))
+    back = [read_column(text, cell.type) for text, cell in zip(texts, cells, strict=True)]
+    sent = dict(zip(ids, zip(*values, strict=True), strict=True))
+    return dict(zip(read_column(keys, Text()), zip(*back, strict=True), strict=True)) == sent
+
+
+def _compares_exactly(cell: Cell) -> bool:
+    """Whether the database tells apart what is not the same to the bit, once it compares texts byte by byte."""
+    kind = cell.type
+    return isinstance(kind, Integer | Double) or (isinstance(kind, Text | VARCHAR) and not isinstance(kind, CITEXT))
+
+
+def _as_sent(value: ColumnElement[Any]) -> ColumnElement[Any]:
+    """Text as bytes are compared, everything else as it is."""
+    return collate(value, "C") if isinstance(value.type, String) else value
 
 
 def _pack(rows: FromClause) -> Select[Any]:

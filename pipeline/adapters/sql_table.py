@@ -95,11 +95,11 @@ class SqlTable:
         if find_keys(batch.ids, self._key) != batch.ids:
             return False
         place, cells = (self._connection, self._table, self._key), [self._table.c[name] for name in batch.fields]
-        found = update_at_once(*place, batch.ids, cells, batch.expected, batch.values)
-        if len(found.ids) == len(batch.ids) and may_change_later(*place[:2]):
-            found = read_at_once(*place, batch.ids, cells, lock=False)
-        if found.ids == batch.ids:
-            return list(found.columns.values()) == batch.values
+        if not update_at_once(*place, batch.ids, cells, batch.expected, batch.values):
+            return False
+        if not may_change_later(*place[:2]):
+            return True
+        found = read_at_once(*place, batch.ids, cells, lock=False)
         return len(found.ids) == len(batch.ids) and to_records(found) == _to_rows(batch, batch.values)
 
     def write(self, batch: WriteBatch) -> list[RecordResult]:

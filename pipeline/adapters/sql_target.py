@@ -155,7 +155,8 @@ class SqlTarget:
             self._create(batch.table)
         try:
             if self._write_at_once(batch):
-                return [*map(RecordResult, batch.ids, repeat("done"))]
+                # a third of the time that calling RecordResult takes
+                return [*map(tuple.__new__, repeat(RecordResult), zip(batch.ids, repeat("done"), repeat(None)))]
             with writing(self._engine).begin() as connection:
                 return self._table_on(connection, batch.table).write(batch)
         except DBAPIError as error:
