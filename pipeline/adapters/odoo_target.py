@@ -57,7 +57,14 @@ class OdooTarget:
 
     def capabilities(self) -> Capabilities:
         """Limits of Odoo: it has none of its own; a batch this large leaves a window of a third of a second."""
-        return Capabilities(max_batch=1000, per_record_values=True, failure="atomic", rate_per_second=None)
+        return Capabilities(
+            max_batch=1000,
+            per_record_values=True,
+            failure="atomic",
+            rate_per_second=None,
+            max_read=2000,
+            requests_per_batch=4,
+        )
 
     def describe(self, target: TargetTable, fields: Sequence[str]) -> dict[str, TargetField]:
         """Look fields up in Odoo; see `TargetAdapter.describe`.

@@ -37,9 +37,6 @@ ALL_WAITS_S = 300.0
 LONGEST_WAIT_S = 60.0
 """Waits are about 1, 2, 4, ... seconds long, with up to a second of chance, at most this."""
 
-REQUESTS_PER_BATCH = 3
-"""What writing a batch is taken to cost until it is seen: reading, writing, reading back."""
-
 
 class BudgetError(Exception):
     """The next request would go over the budget of this run; it was not sent."""
@@ -164,7 +161,7 @@ class PatientTarget:
     @property
     def per_batch(self) -> int:
         """Requests that writing a batch takes, at most, as far as was seen."""
-        return self._seen or REQUESTS_PER_BATCH
+        return self._seen or self.capabilities().requests_per_batch
 
     def capabilities(self) -> Capabilities:
         """Limits of this CRM."""

@@ -32,6 +32,8 @@ class Capabilities:
         Requests per second, None for no limit.
     max_read : int or None
         Records per request that only reads, None for `max_batch`.
+    requests_per_batch : int
+        What writing a batch is taken to cost until it is seen: reading, writing, reading back.
 
     """
 
@@ -40,6 +42,7 @@ class Capabilities:
     failure: Literal["atomic", "partial"]
     rate_per_second: float | None
     max_read: int | None = None
+    requests_per_batch: int = 3
 
 
 @dataclass(frozen=True)
