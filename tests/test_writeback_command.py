@@ -109,6 +109,10 @@ def test_what_the_crm_refuses_ends_in_an_error_after_the_report(tmp_path: Path, 
     assert json.loads(result.stdout)["tables"][0]["rejected"] == 3
     assert isinstance(result.exception, CrmError)
     assert read_deals(tmp_path)[0] == (1, 0.1, "A", "x")
+    letters = document(run("status", "--json"))["problems"]
+    assert [(one["record_id"], one["field"], one["state"], one["error"]) for one in letters] == [
+        ("2", field, "rejected", "no") for field in ("score", "grade", "why")
+    ]
 
 
 def test_an_unknown_run_names_the_newest(run: Run) -> None:

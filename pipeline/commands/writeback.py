@@ -98,7 +98,7 @@ def undo(
 
 @app.command()
 def status(config: ConfigOption, run_id: RunOption = None, as_json: JsonOption = False) -> None:
-    """Tell what every run wrote and what is outstanding; with --run also which records need a look."""
+    """Tell what every run wrote, what is outstanding and what the CRM refused; with --run all that needs a look."""
     from pipeline.ledger import open_ledger
     from pipeline.ledger_writes import OUTSTANDING
     from pipeline.own_rows import read_own_status
@@ -108,7 +108,10 @@ def status(config: ConfigOption, run_id: RunOption = None, as_json: JsonOption =
     with open_ledger(settings.folder / "ledger.db") as ledger:
         runs = read_status(ledger, None if run_id is None else _find_run(ledger, run_id))
         ends = ("conflict", "missing", "rejected", *OUTSTANDING)
-        problems = [] if run_id is None else ledger.writes.of_run(run_id, ends)
+        if run_id is None:  # dead letters of the newest run
+            problems = ledger.writes.of_run(runs[0].run_id, ("rejected",)) if runs else []
+        else:
+            problems = ledger.writes.of_run(run_id, ends)
         own = read_own_status(ledger, run_id)
     if as_json:
         print_json({"runs": [asdict(run) for run in runs], **own.to_json(), "problems": _list_writes(problems)})
