@@ -2,7 +2,8 @@
 
     python tests/bench_writeback.py [--rows 1000000] [--batch-rows 10000]
 
-Starts a server on loopback that syncs its log as a real one does, and makes two equal tables. Into one a bare
+Starts a server on loopback that syncs its log as a real one does (and vacuums nothing meanwhile, least of all what
+the bare script has left), and makes two equal tables. Into one a bare
 script writes new scores: COPY into a staging table, one UPDATE ... FROM, commit. Into the other the write-back
 does: plan, ledger on disk, batches, read-back. Then the same scores again (nothing to write), the undo, and three
 fields of each record. Prints seconds, processor seconds (ours and the server's), rates, bytes of the ledger and
@@ -212,7 +213,7 @@ def main() -> int:
     parser.add_argument("--rows", type=int, default=BAR_ROWS)
     parser.add_argument("--batch-rows", type=int, default=10_000)
     options = parser.parse_args()
-    settings = {"fsync": "on", "synchronous_commit": "on", "full_page_writes": "on"}
+    settings = {"fsync": "on", "synchronous_commit": "on", "full_page_writes": "on", "autovacuum": "off"}
     with run_server(**settings) as server, tempfile.TemporaryDirectory() as folder:
         missed = run(server, Path(folder), options.rows, options.batch_rows)
     for bar in missed:
