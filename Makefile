@@ -5,6 +5,7 @@ export DO_NOT_TRACK := 1
 
 BIN := .venv/bin
 READY := .venv/.ready
+AIRFLOW := .venv-airflow
 # The first of these that is Python 3.11 or later; choose another with `make PYTHON=/path/to/python3.12 ...`.
 PYTHON ?= $(shell for python in python3.11 python3 python3.14 python3.13 python3.12; do \
 	$$python -c 'import sys; sys.exit(sys.version_info < (3, 11))' 2> /dev/null && echo $$python && break; done)
@@ -17,7 +18,7 @@ KILLS ?= 20
 
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
-.PHONY: help setup demo test check licences bench quality ladder gate replay review oracle laws mutants kills lock clean
+.PHONY: help setup demo test check licences airflow bench quality ladder gate replay review oracle laws mutants kills lock clean
 
 help:  ## Print the targets
 	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "make %-9s %s\n", $$1, $$2 }' Makefile
@@ -28,12 +29,17 @@ demo: $(READY)  ## Simulate a small CRM, train, score and write back; print who 
 	@$(BIN)/leadsieve demo $(ARGS)
 
 test: $(READY)  ## Run the tests; 90 % of the lines must be covered, and a skipped test says why
-	@$(BIN)/pytest -rs -n 2 --dist loadfile --cov --cov-report=term --cov-fail-under=90 $(ARGS)
+	@$(BIN)/pytest -rs -n 2 --dist loadfile --no-loadscope-reorder --cov --cov-report=term --cov-fail-under=90 $(ARGS)
 
 check: $(READY) licences  ## Lint, formatting, types, licences
 	@$(BIN)/ruff check --quiet .
 	@$(BIN)/ruff format --check --quiet .
 	@$(BIN)/mypy
+
+airflow: $(READY)  ## Import the DAG with a real Airflow, in an environment of its own (.venv-airflow)
+	@[ -x $(AIRFLOW)/bin/airflow ] || { $(PYTHON) -m venv $(AIRFLOW) && \
+		$(AIRFLOW)/bin/python -m pip install -qq --disable-pip-version-check --no-input "apache-airflow==3.3.2"; }
+	@LEADSIEVE_AIRFLOW=$(CURDIR)/$(AIRFLOW)/bin/python $(BIN)/pytest -rs tests/test_airflow.py $(ARGS)
 
 licences: $(READY)  ## Check the licences of all that is installed with leadsieve
 	@$(BIN)/python .ci/licences.py
@@ -74,7 +80,7 @@ lock:  ## Write .ci/lock.txt from pyproject.toml; newer versions with ARGS=--upg
 	@PYTHON='$(PYTHON)' .ci/lock $(ARGS)
 
 clean:  ## Remove .venv and caches; what leadsieve has stored (.leadsieve) stays
-	@rm -rf .venv build dist *.egg-info .pytest_cache .mypy_cache .ruff_cache .hypothesis .coverage .coverage.*
+	@rm -rf .venv $(AIRFLOW) build dist *.egg-info .pytest_cache .mypy_cache .ruff_cache .hypothesis .coverage .coverage.*
 	@find features models pipeline tests -name __pycache__ -prune -exec rm -rf {} +
 
 # An interrupted pip leaves packages without a RECORD file, which the next pip would take for installed: their

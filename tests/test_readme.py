@@ -14,6 +14,7 @@ from features.tables import TABLES
 from pipeline import config_schema as configs
 from pipeline.cli import make_app
 from pipeline.commands.demo import TITLES
+from pipeline.config_source import OdooModel
 from pipeline.config_write_back import FieldMap, FollowUps, ScoreHistory, WriteBack
 from pipeline.errors import DEFECT, EXIT_CODES
 from pipeline.field_values import SCORE_VALUES
@@ -24,6 +25,7 @@ README = (ROOT / "README.md").read_text(encoding="utf-8")
 SECTIONS: Mapping[str, type[configs.Section]] = {
     "The file": configs.Config,
     "`source`": configs.Source,
+    "`source.models.<model>`": OdooModel,
     "`tables.<table>`": configs.TableMapping,
     "`targets.<target>`": configs.Target,
     "`targets.<target>.spine`": configs.Spine,
@@ -192,13 +194,6 @@ def test_the_output_of_the_demo_is_that_of_the_default_demo() -> None:
         assert title.format(n=10) in shown
     assert "a CRM of 5,000 customers" in shown
     assert "Where to look next" in shown
-
-
-def test_the_service_is_tried_again_after_the_exit_codes_where_that_helps_and_no_other() -> None:
-    [units] = find_blocks("ini")
-    stops = re.search(r"^RestartPreventExitStatus=(.*)$", units, re.MULTILINE)
-    assert stops is not None
-    assert set(map(int, stops[1].split())) == {*EXIT_CODES.values(), DEFECT} - {4, 5}
 
 
 def test_the_scripts_in_the_readme_are_valid_shell() -> None:
