@@ -31,9 +31,10 @@ class OdooTarget:
     """Models of an Odoo that scores are written to; `TargetTable("crm.lead", "id")`.
 
     Records are only updated. A batch is read right before it is written, and a record that somebody
-    changed is left alone. Odoo has no condition in a write, so a window remains between that read and the
-    write: what a person saves to one of our fields in it is overwritten. It lasts as long as the write of a
-    batch: 0.35 s for 1,000 records (0.2 s for 500) on a quiet server; `batch_rows` sets it.
+    changed is left alone. Odoo has no condition in a write, so a window remains from that read to the end
+    of the write: what a person saves to one of our fields in it is overwritten. Measured on two cores
+    (tests/bench_odoo.py), batches of 1,000: 0.35 s at the median, at most 0.45 s; a smaller `batch_rows`
+    makes it shorter.
 
     A batch is two transactions of Odoo at the same time, since half of the time of one is waiting for its
     database; each half is written whole or not at all. The answer is what Odoo holds at the end of it.
@@ -56,7 +57,7 @@ class OdooTarget:
         return self._client.requests
 
     def capabilities(self) -> Capabilities:
-        """Limits of Odoo: it has none of its own; a batch this large leaves a window of a third of a second."""
+        """Limits of Odoo: it has none of its own; the larger a batch, the longer the window."""
         return Capabilities(
             max_batch=1000,
             per_record_values=True,
