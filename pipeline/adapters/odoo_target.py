@@ -36,8 +36,9 @@ class OdooTarget:
     (tests/bench_odoo.py), batches of 1,000: 0.35 s at the median, at most 0.45 s; a smaller `batch_rows`
     makes it shorter.
 
-    A batch is two transactions of Odoo at the same time, since half of the time of one is waiting for its
-    database; each half is written whole or not at all. The answer is what Odoo holds at the end of it.
+    A batch is two transactions of Odoo at the same time: while one waits for the database the other goes
+    on, which is a tenth faster. Each is written whole or not at all. The answer is what Odoo holds at the
+    end of it.
 
     Parameters
     ----------
