@@ -34,7 +34,8 @@ class FieldMap(Section):
     epsilon: float = Field(
         0.0,
         ge=0,
-        description="a record whose numbers all change by less, and whose texts other than reasons do not, is skipped",
+        description="a record whose numbers all change by less, and whose texts do not (reasons, as_of and run_id "
+        "aside), is skipped",
     )
 
 
