@@ -104,33 +104,34 @@ class FaultySite:
         self.config = give_card(folder, make_config(folder, **OWN))
         self._place, self._plan = folder / "faulty.db", draw_plan(seed, 1 / 6, KINDS)
 
-    def _open(self) -> "closing[FaultyCrm]":
+    def open(self) -> "closing[FaultyCrm]":
+        """Open it as whoever looks into it does."""
         return closing(FaultyCrm(self._place, self._plan))
 
     def put_back(self) -> None:
         self._place.unlink(missing_ok=True)
-        with self._open() as crm, crm.transaction():
+        with self.open() as crm, crm.transaction():
             crm.make_table("deals", "deal_id", {"score": "number", "grade": "text", "why": "text"})
             for number, one in enumerate(self.ids):
                 crm.put("deals", one, dict(zip(("score", "grade", "why"), old_row(number), strict=True)))
 
     @contextmanager
     def connect(self) -> Iterator[None]:
-        with self._open() as crm, connected(crm):
+        with self.open() as crm, connected(crm):
             yield
 
     def rows(self) -> dict[str, Row]:
-        with self._open() as crm:
+        with self.open() as crm:
             found = crm.read_all("deals")
         return {one: (row["score"], row["grade"], row["why"]) for one, row in found.items()}
 
     def writes(self) -> Counter[tuple[str, str]]:
-        with self._open() as crm:
+        with self.open() as crm:
             counted = crm.writes()
         return Counter({(one, name): times for (table, one, name), times in counted.items() if table == "deals"})
 
     def own(self) -> tuple[list[str], list[str]]:
-        with self._open() as crm:
+        with self.open() as crm:
             history = [key.rpartition("/")[2] for (key,) in crm.run("SELECT key FROM history")]
             tasks = [key.split("/")[1] for (key,) in crm.run("SELECT key FROM tasks WHERE closed_by IS NULL")]
         return sorted(history), sorted(tasks)

@@ -120,7 +120,7 @@ class Trials:
             ledger.finish_run("r1", "done")
         self._ledger = site.config.folder / "ledger.db"
         shutil.move(self._ledger, self._template)
-        self._jobs = {"write": self._write, "undo": self._undo}
+        self._jobs = {"write": self.write, "undo": self.undo}
         self._seconds: dict[str, list[float]] = {name: [] for name in self._jobs}
 
     def run(self, kills: int) -> Tally:
@@ -133,7 +133,8 @@ class Trials:
             self._try(tally, self._chance.choice(list(self._jobs)))
         return tally
 
-    def _write(self) -> None:
+    def write(self) -> None:
+        """The job: write the scores of the run."""
         from pipeline.ledger import open_ledger
         from pipeline.lock import hold_lock
         from pipeline.writeback import write_back
@@ -142,7 +143,8 @@ class Trials:
         with self._site.connect(), hold_lock(config.folder, "run"), open_ledger(self._ledger) as ledger:
             write_back(config, ledger, self._scores, "r1").check()
 
-    def _undo(self) -> None:
+    def undo(self) -> None:
+        """The job: take the run back."""
         from pipeline.ledger import open_ledger
         from pipeline.lock import hold_lock
         from pipeline.writeback import undo_run
@@ -151,12 +153,16 @@ class Trials:
         with self._site.connect(), hold_lock(config.folder, "undo"), open_ledger(self._ledger) as ledger:
             undo_run(config, ledger, "r1").check()
 
-    def _try(self, tally: Tally, killed: str | None) -> None:
-        """One trial: write, check, undo, check; one of the two is killed once, none if `killed` is None."""
+    def start_over(self) -> None:
+        """Put the CRM and the ledger back."""
         self._site.put_back()
         for path in self._ledger.parent.glob("ledger.db*"):
             path.unlink()
         shutil.copy(self._template, self._ledger)
+
+    def _try(self, tally: Tally, killed: str | None) -> None:
+        """One trial: write, check, undo, check; one of the two is killed once, none if `killed` is None."""
+        self.start_over()
         before = self._site.rows()
         for name, job in self._jobs.items():
             if name == killed and kill_at(job, self._chance.uniform(0, statistics.median(self._seconds[name]))):
@@ -168,7 +174,7 @@ class Trials:
             tally.runs += finish(job)
             if killed is None:
                 self._seconds[name].append(time.monotonic() - begun)
-            self._check_written(tally) if name == "write" else self._check_undone(tally, before)
+            self.check_written(tally) if name == "write" else self.check_undone(tally, before)
 
     def _find_moment(self, job: str) -> str:
         """How far a job was when it was killed, as its ledger says."""
@@ -186,7 +192,7 @@ class Trials:
             return f"{job}: between two batches"
         return f"{job}: after the fields, at tasks and history"
 
-    def _check_written(self, tally: Tally) -> None:
+    def check_written(self, tally: Tally) -> None:
         """Every value is there and was written once; so are history rows and tasks."""
         from kill_sites import EVERY, new_row
 
@@ -207,7 +213,7 @@ class Trials:
         many = [key for key, times in done.items() if times != 1]
         return [*open_, *many, *(["the ledger"] if len(done) != 3 * len(self._site.ids) else [])]
 
-    def _check_undone(self, tally: Tally, before: object) -> None:
+    def check_undone(self, tally: Tally, before: object) -> None:
         """Everything is as it was, and every value was changed once more."""
         exact = self._site.rows() == before and self._site.own() == ([], [])
         tally.inexact += self._tell("undo not exact", [] if exact else ["rows, history or tasks"])
