@@ -254,7 +254,28 @@ def test_a_task_that_a_person_opens_again_is_not_repeated(tmp_path: Path) -> Non
     run_night(config, make_night(2, {"1": ()}))
     run_sql(tmp_path, "UPDATE leadsieve_follow_ups SET state = 'open'")
     assert run_night(config, make_night(3, {"1": UP})).still_open == 1
-    assert read_tasks(tmp_path) == [("1", "r1", "open")]
+    assert read_tasks(tmp_path) == ledger_states(config) == [("1", "r1", "open")]
+
+
+def test_a_run_that_is_written_again_looks_at_no_run_after_it(tmp_path: Path) -> None:
+    config = make_world(tmp_path)
+    run_night(config, make_night(1, {"1": UP}))
+    close_tasks(tmp_path)
+    run_night(config, make_night(2, {"1": UP}))
+    run_night(config, make_night(3, {"1": (), "2": ()}))  # down, but later
+    assert run_night(config, make_night(2, {"1": UP})).standing == 1
+    assert read_tasks(tmp_path) == [("1", "r1", "closed")]
+
+
+def test_a_task_that_a_person_closes_while_it_is_taken_back_stays_closed(crm_folder: Path) -> None:
+    config = make_world(crm_folder)
+    run_night(config, make_night(1, {"1": UP}))
+    with open_crm(config) as crm:
+        assert crm.follow_ups is not None
+        [task_id] = crm.follow_ups.open_follow_ups().values()
+        close_tasks(crm_folder)
+        crm.follow_ups.close_follow_ups([task_id])
+    assert read_tasks(crm_folder) == [("1", "r1", "closed")]
 
 
 def test_the_most_valuable_come_first(tmp_path: Path) -> None:
