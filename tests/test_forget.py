@@ -16,11 +16,11 @@ from search_state import search
 from features.errors import DataError
 from features.tables import load_tables
 from models.training_set import TrainingSet, load_training_set, save_training_set
+from pipeline.adapters.target import TargetTable, Value, WriteBatch
 from pipeline.config import Config
 from pipeline.errors import ConfigError
 from pipeline.forget import ForgetReport, forget
 from pipeline.ledger import Ledger, open_ledger
-from pipeline.ledger_writes import Write
 from pipeline.tombstones import Tombstones, load_tombstones
 
 TABLES: Mapping[str, str] = {
@@ -146,8 +146,11 @@ def config(tmp_path: Path) -> Config:
         ledger.start_run("score-2", "score", {}, made.model_dump_json())
         ledger.finish_run("score-2", "failed", {"error": "Table 'deals': 1 row has no source (deal_id ID-D1)."})
         old = {"ID-D1": "MARKER", "ID-D2": "cold"}
-        writes = [Write("score-1", "leads", one, "score", value, 0.5) for one, value in old.items()]
-        [batch] = ledger.writes.store_plan([writes], [])
+        columns: list[list[Value]] = [[*old.values()], [0.5, 0.5]]
+        planned = WriteBatch(
+            TargetTable("leads", "lead_id"), "update", ("score",), [*old], columns[:1], columns[1:], ""
+        )
+        [batch] = ledger.writes.store_plan("score-1", [planned], [])
         ledger.writes.intend(batch)
     return made
 

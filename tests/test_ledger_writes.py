@@ -12,6 +12,7 @@ from pipeline.adapters.target import Action, RecordResult, TargetTable, Value, W
 from pipeline.database import make_engine
 from pipeline.ledger import Ledger, open_ledger
 from pipeline.ledger_batches import PART_RECORDS, decode_column, encode_column
+from pipeline.ledger_removed import remove_records, tables_of_record
 from pipeline.ledger_writes import DROPPED, Write, WriteCount, WriteLedger
 from pipeline.migrations import MIGRATIONS, migrate
 
@@ -271,6 +272,25 @@ def test_what_is_noted_is_on_the_disk_before_the_call_returns(tmp_path: Path) ->
             statements += [state for (state,) in other.execute(see)]
         other.close()
     assert statements == ["planned", "intended", "done"]  # another program sees each at once
+
+
+def test_a_forgotten_record_is_taken_out_of_its_batches_with_what_became_of_it(ledger: Ledger) -> None:
+    values: dict[str, Any] = {"score": ([0.5] * 3, [0.1, 0.2, 0.3]), "grade": (["B"] * 3, ["A"] * 3)}
+    send(ledger.writes, "r1", batch(["1", "22", "3"], values), "done", "missing", "done")
+    send(ledger.writes, "r2", score(["22"], [0.9]))  # a batch of nobody else goes as a whole
+    with ledger.writes._engine.begin() as connection:
+        assert [tables_of_record(connection, one) for one in ("22", "2")] == [{"deals"}, set()]
+        gone = remove_records(connection, lambda table_name, ids: {"22"}.intersection(ids))
+        again = remove_records(connection, lambda table_name, ids: {"22"}.intersection(ids))
+    assert (gone, again) == ({"r1": 2, "r2": 1}, {})
+    assert [(w.record_id, w.new) for w in ledger.writes.of_run("r1")] == [
+        ("1", 0.1),
+        ("1", "A"),
+        ("3", 0.3),
+        ("3", "A"),
+    ]
+    assert ledger.writes.counts() == [WriteCount("r1", "deals", "done", 4)]
+    assert rows(ledger, "SELECT * FROM batch_exceptions") == []
 
 
 OLD_WRITES = [

@@ -164,6 +164,28 @@ def test_a_value_that_a_trigger_alters_is_put_back_and_rejected(crm, tmp_path) -
     assert crm.execute("SELECT score FROM deals") == [(0.7,)]
 
 
+@pytest.mark.parametrize("moment", ["BEFORE", "AFTER"])
+def test_a_trigger_is_seen_whenever_it_alters_a_value(crm, tmp_path, moment) -> None:
+    make_deals(crm, "score float8", "1, 0.7", "2, 0.7")
+    statement = {
+        "BEFORE": "new.score := greatest(new.score, 0.5);",
+        "AFTER": "UPDATE deals SET score = 0.5 WHERE deal_id = new.deal_id AND score < 0.5;",
+    }[moment]
+    crm.execute(f"CREATE FUNCTION clip() RETURNS trigger LANGUAGE plpgsql AS $$ BEGIN {statement} RETURN new; END $$")
+    crm.execute(f"CREATE TRIGGER clip {moment} UPDATE ON deals FOR EACH ROW EXECUTE FUNCTION clip()")
+    report = write(config_of(tmp_path, {"score": "probability"}), "r1", [("1", 0.3, "A", []), ("2", 0.9, "A", [])])
+    assert (report.tables[0].rejected, report.records) == (1, 1)
+    assert crm.execute("SELECT score FROM deals ORDER BY deal_id") == [(0.7,), (0.9,)]
+
+
+def test_an_id_that_only_looks_like_a_key_is_missing(crm, tmp_path) -> None:
+    make_deals(crm, "score float8", "7, NULL", "0, NULL")
+    rows: ScoreRows = [("007", 0.1, "A", []), ("0", 0.2, "A", []), ("7\x1f", 0.3, "A", []), ("9" * 25, 0.4, "A", [])]
+    report = write(config_of(tmp_path, {"score": "probability"}), "r1", rows)
+    assert (report.records, report.tables[0].missing) == (1, 3)
+    assert crm.execute("SELECT * FROM deals ORDER BY deal_id") == [(0, 0.2), (7, None)]
+
+
 def test_an_edit_that_is_committed_while_we_wait_for_it_is_a_conflict(crm, tmp_path) -> None:
     make_deals(crm, "grade text", "1, NULL", "2, NULL")
     config = config_of(tmp_path, {"grade": "grade"})
