@@ -154,7 +154,7 @@ def make_plan(
     for name, mapping in section.tables.items():
         fields = describe_fields(crm.target, name, mapping)
         horizon = config.targets[name].horizons_days[0]
-        order = _grades_of(config, name), section.max_requests is None
+        order = _grades_of(config, name), crm.patience.max_requests is None
         wanted = build_values(scores, name, horizon, mapping, fields, *order)
         plan = _plan_table(config, ledger, crm, mapping, wanted, run_id, take_over)
         crm.patience.kept += len(plan.batches) * crm.target.per_batch

@@ -39,7 +39,16 @@ def rows_of(*probabilities: float) -> list[Row]:
     return [(str(at), probability, "A", []) for at, probability in enumerate(probabilities, start=1)]
 
 
-def test_the_best_grade_goes_first_and_then_the_highest_probability(config: Config) -> None:
+@pytest.mark.parametrize(
+    ("max_requests", "order"),
+    [
+        (1000, ["3", "2", "6", "7", "1", "5"]),
+        (None, ["2", "3", "6", "7", "1", "5"]),  # all of it is written tonight: by id within a grade
+    ],
+)
+def test_the_best_grade_goes_first_and_with_a_budget_the_highest_probability(
+    config: Config, max_requests: int | None, order: list[str]
+) -> None:
     target = SmallTarget([str(deal) for deal in range(1, 8)])
     rows: list[Row] = [
         ("1", 0.9, "hold", []),
@@ -50,8 +59,8 @@ def test_the_best_grade_goes_first_and_then_the_highest_probability(config: Conf
         ("7", 0.8, "nurture", []),
         ("6", 0.8, "nurture", []),  # a tie: by id
     ]
-    write(config, target, "r1", rows)
-    assert [one for batch in target.sent for one in batch] == ["3", "2", "6", "7", "1", "5"]  # deal 4 keeps its null
+    write(config, target, "r1", rows, max_requests=max_requests)
+    assert [one for batch in target.sent for one in batch] == order  # deal 4 keeps its null
 
 
 def test_the_budget_stops_before_the_request_that_goes_over_and_the_next_night_goes_on(config: Config) -> None:
