@@ -228,11 +228,38 @@ def test_a_lead_that_comes_and_one_that_goes_while_the_others_are_read_are_looke
     assert rows(source.read("deals")) == [(2, "L2"), (3, "L3"), (4, "L4"), (5, "L5")]
 
 
-def test_a_count_that_is_never_reached_is_an_error_that_names_both_figures(opened, monkeypatch):
+def test_a_count_that_is_not_reached_though_nothing_changed_is_an_error_that_names_both_figures(opened, monkeypatch):
     source = opened({"crm.lead": {"fields": ["name"]}}, simple("name"))
     monkeypatch.setitem(fake_odoo_methods.METHODS, "search_count", lambda call: 4)
-    with pytest.raises(CrmError, match=r"crm.lead: Odoo counts 4 records and delivers 3, again and again"):
+    with pytest.raises(CrmError, match=r"crm.lead: Odoo counts 4 records and delivers 3, and nothing changed meanwh"):
         list(source.read("deals"))
+
+
+def test_records_that_odoo_names_and_does_not_deliver_are_missing(server, opened, monkeypatch):
+    page = fake_odoo_methods.METHODS["search_read"]
+
+    def cut(call):
+        add_lead(server, max(server.models["crm.lead"].records) + 1, NOON)  # it goes on changing
+        return [record for record in page(call) if record["id"] not in (2, 5)]
+
+    source = opened({"crm.lead": {"fields": ["name"]}}, simple("name"))
+    monkeypatch.setitem(fake_odoo_methods.METHODS, "search_read", cut)
+    with pytest.raises(
+        CrmError, match=r"crm.lead: 2 of \d records are missing \(id 2, 5\): Odoo names them and does not"
+    ):
+        list(source.read("deals"))
+
+
+def test_a_model_that_changes_all_the_time_is_read_all_the_same(server, opened, monkeypatch):
+    count = fake_odoo_methods.METHODS["search_count"]
+
+    def grow(call):
+        add_lead(server, max(server.models["crm.lead"].records) + 1, NOON)
+        return count(call)
+
+    source = opened({"crm.lead": {"fields": ["name"]}}, simple("name"))
+    monkeypatch.setitem(fake_odoo_methods.METHODS, "search_count", grow)
+    assert [row[0] for row in rows(source.read("deals"))] == [1, 2, 5, 6]  # 7 came when all had been read
 
 
 def test_an_error_that_passes_is_waited_for(server, opened, monkeypatch):

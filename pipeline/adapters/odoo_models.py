@@ -186,10 +186,10 @@ def since_condition(since: datetime) -> list[Any]:
 
 
 def read_pages(call: Call, shape: Shape, domain: Sequence[Any]) -> Iterator[pa.RecordBatch]:
-    """Yield the records of a model in the order of their ids.
+    """Yield the records of a model in the order of their ids, up to the first page that is not full.
 
-    A page that is short, or even empty, is not the last one: of messages Odoo takes out what the user may not see
-    after it has cut the page.
+    That one need not be the last: of messages Odoo takes out what the user may not see after it has cut the page.
+    Whether all came is for Odoo's count to say.
 
     Parameters
     ----------
@@ -201,17 +201,11 @@ def read_pages(call: Call, shape: Shape, domain: Sequence[Any]) -> Iterator[pa.R
         Which records.
 
     """
-    last = 0
-    while True:
-        records = _read(call, shape, [*domain, ["id", ">", last]])
+    records: list[dict[str, Any]] = [{"id": 0}] * PAGE
+    while len(records) == PAGE:
+        records = _read(call, shape, [*domain, ["id", ">", records[-1]["id"]]])
         if records:
-            last = records[-1]["id"]
             yield shape.batch(records)
-            continue
-        rest = read_ids(call, shape, [*domain, ["id", ">", last]])
-        if not rest:
-            return
-        last = rest[0] - 1
 
 
 def read_some(call: Call, shape: Shape, ids: Sequence[int]) -> Iterator[pa.RecordBatch]:

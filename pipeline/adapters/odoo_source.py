@@ -33,9 +33,6 @@ from pipeline.mapping import nearest
 from pipeline.sentences import NOT_SHOWN
 from pipeline.staging import open_duckdb, quote
 
-_ROUNDS = 3
-"""How often what came or went while a model was read is looked after."""
-
 
 @dataclass(frozen=True)
 class ModelRead:
@@ -218,21 +215,36 @@ class OdooSource:
             self._connection.execute(f"INSERT INTO {quote(shape.table)} SELECT * FROM batch")
 
     def _complete(self, shape: Shape, domain: list[Any]) -> int:
-        """Compare with Odoo's own count, and look after records that came or went while the others were read."""
-        table = quote(shape.table)
-        for _ in range(_ROUNDS):
-            there = count_records(self._call, shape, domain)
-            read = {row[0] for row in self._connection.execute(f"SELECT id FROM {table}").fetchall()}
-            if there == len(read):
-                return there
-            ids = read_ids(self._call, shape, domain)
-            self._insert(shape, read_some(self._call, shape, [one for one in ids if one not in read]))
-            gone = ", ".join(map(str, read.difference(ids)))
-            self._connection.execute(f"DELETE FROM {table} WHERE id IN ({gone or 'NULL'})")
-        raise CrmError(
-            f"{shape.model}: Odoo counts {there:,} records and delivers {len(read):,}, again and again. Nothing was "
-            "stored. See whether a rule of Odoo or a proxy cuts its answers, then run this again."
-        )
+        """See that all came: look after records that came or went meanwhile, or that a short page kept back.
+
+        Odoo may go on changing: what counts is that every record is here that one list of ids names.
+        """
+        read = self._ids(shape)
+        if count_records(self._call, shape, domain) == len(read):
+            return len(read)
+        ids = read_ids(self._call, shape, domain)
+        self._insert(shape, read_some(self._call, shape, [one for one in ids if one not in read]))
+        gone = ", ".join(map(str, read.difference(ids)))
+        self._connection.execute(f"DELETE FROM {quote(shape.table)} WHERE id IN ({gone or 'NULL'})")
+        read = self._ids(shape)
+        there = count_records(self._call, shape, domain)
+        if there != len(read) and read_ids(self._call, shape, domain) == ids:
+            raise CrmError(
+                f"{shape.model}: Odoo counts {there:,} records and delivers {len(read):,}, and nothing changed "
+                "meanwhile. Nothing was stored. See whether a rule of Odoo or a proxy cuts its answers, then run this "
+                "again."
+            )
+        if kept := read_ids(self._call, shape, [*domain, ["id", "in", sorted(set(ids) - read)]]):
+            shown = ", ".join(map(str, kept[:5]))
+            raise CrmError(
+                f"{shape.model}: {len(kept):,} of {len(ids):,} records are missing (id {shown}): Odoo names them and "
+                "does not deliver them. Nothing was stored. Run this again."
+            )
+        return len(read)
+
+    def _ids(self, shape: Shape) -> set[int]:
+        """Ids of the records of a model that are here."""
+        return {row[0] for row in self._connection.execute(f"SELECT id FROM {quote(shape.table)}").fetchall()}
 
     def _check_rows(self, table: str, owner: str, rows: str) -> None:
         """Check that the rows of a table are the records of the model that the config names, one each."""
