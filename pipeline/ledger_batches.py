@@ -12,7 +12,20 @@ from dataclasses import dataclass, field, replace
 from datetime import datetime
 from typing import Any, Literal
 
-from sqlalchemy import Connection, DateTime, Integer, Select, String, bindparam, column, delete, insert, select, table
+from sqlalchemy import (
+    BindParameter,
+    Connection,
+    DateTime,
+    Integer,
+    Select,
+    String,
+    bindparam,
+    column,
+    delete,
+    insert,
+    select,
+    table,
+)
 
 from pipeline.adapters.target import Action, Value, WriteBatch
 from pipeline.database import execute_many
@@ -188,7 +201,7 @@ def read_batches(connection: Connection, numbers: Select[Any], with_old: bool = 
         )
 
 
-_IN_BATCH = bindparam("batch")
+_IN_BATCH: BindParameter[Any] = bindparam("batch")
 _IDS = select(BATCH_IDS.c.ids).where(BATCH_IDS.c.batch == _IN_BATCH).order_by(BATCH_IDS.c.part)
 _VALUES = (
     select(BATCH_VALUES.c.field, BATCH_VALUES.c.old, BATCH_VALUES.c.new)

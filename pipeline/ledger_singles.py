@@ -103,7 +103,7 @@ def read_singles(connection: Connection, *conditions: ColumnElement[bool]) -> li
 
 def read_ends(connection: Connection, run_id: str) -> dict[tuple[str, str, str], State]:
     """State of every single write of a run, by (table, record, field)."""
-    query = select(*(SINGLES.c[name] for name in KEY[1:]), SINGLES.c.state).where(SINGLES.c.run_id == run_id)
+    query = select(*(SINGLES.c[name] for name in (*KEY[1:], "state"))).where(SINGLES.c.run_id == run_id)
     return {(table_name, record_id, field): state for table_name, record_id, field, state in connection.execute(query)}
 
 

@@ -43,6 +43,8 @@ __all__ = ["OUTSTANDING", "LastValues", "State", "StoredBatch", "Write", "WriteC
 OUTSTANDING: tuple[State, ...] = ("planned", "intended")
 """States of writes whose end is not known."""
 
+INTENDED: tuple[State, ...] = ("intended",)
+
 DROPPED = End("dropped", "the job ended before it was sent")
 
 
@@ -106,10 +108,10 @@ class WriteLedger:
         """Note what became of each record of a batch; records with status `retry` stay intended."""
         ends = {(one.status, one.message) for one in results}
         with answering(self._engine, "noting what was written"), writing(self._engine).begin() as connection:
-            if len(ends) == 1 and "retry" not in {status for status, _ in ends}:
-                [(status, message)] = ends
-                _end_batch(connection, number, End(status, message))
-                return
+            for status, message in ends:
+                if status != "retry" and len(ends) == 1:
+                    _end_batch(connection, number, End(status, message))
+                    return
             names = next(read_batches(connection, _only(number))).fields
             settled = {
                 (one.record_id, name): End(one.status, one.message)
@@ -149,7 +151,7 @@ class WriteLedger:
 
     def interrupted(self, table_name: str) -> list[Write]:
         """Return writes to a table that were sent, or just about to be, and whose end is not known."""
-        return self._read(("intended",), BATCHES.c.table_name == table_name, SINGLES.c.table_name == table_name)
+        return self._read(INTENDED, BATCHES.c.table_name == table_name, SINGLES.c.table_name == table_name)
 
     def outstanding(self, run_id: str | None = None, table_name: str | None = None) -> list[Write]:
         """Return writes whose end is not known, of a run or a table if given, oldest first."""

@@ -147,7 +147,8 @@ def _as_sent(value: ColumnElement[Any]) -> ColumnElement[Any]:
 
 def _pack(rows: FromClause) -> Select[Any]:
     """Rows as one row of JSON lists."""
-    return select(*(cast(func.json_agg(column), Text) for column in rows.c))
+    lists: list[Any] = [cast(func.json_agg(column), Text) for column in rows.c]
+    return select(*lists)
 
 
 _IS_PLAIN = text(
