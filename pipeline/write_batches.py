@@ -3,7 +3,7 @@
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass, replace
-from functools import cached_property
+from functools import cached_property, partial
 from operator import attrgetter
 
 from pipeline.adapters.patient import BudgetError, PatientTarget
@@ -31,11 +31,15 @@ class Sent:
         return set(map(attrgetter("status"), self.results)) <= {"done"}
 
 
+Numbered = Sequence[tuple[int, WriteBatch]]
+SendOne = Callable[[int, WriteBatch], Sent]
+
+
 def send_batches(
     ledger: Ledger,
     target: PatientTarget,
     run_id: str,
-    batches: Sequence[tuple[int, WriteBatch]],
+    batches: Numbered,
     advance: Callable[[int], None],
 ) -> list[Sent]:
     """Send batches one after the other, until the budget has no room for the next one.
@@ -62,52 +66,43 @@ def send_batches(
         As far as it went; the others are still planned.
 
     """
-    if target.patience.left is None and len(batches) >= AHEAD_FROM:
-        return list(_send_ahead(ledger, target, run_id, batches, advance))
-    return list(_send_each(ledger, target, run_id, batches, advance))
+    send_one = partial(_send_one, target, run_id)
+    is_many = target.patience.left is None and len(batches) >= AHEAD_FROM
+    steps = _send_ahead(ledger, batches, send_one) if is_many else _send_each(ledger, batches, send_one, target)
+    found = []
+    for one in steps:
+        found.append(one)
+        advance(len(one.batch.ids) * len(one.batch.fields))
+    return found
 
 
-def _send_each(
-    ledger: Ledger,
-    target: PatientTarget,
-    run_id: str,
-    batches: Sequence[tuple[int, WriteBatch]],
-    advance: Callable[[int], None],
-) -> Iterator[Sent]:
+def _send_each(ledger: Ledger, batches: Numbered, send_one: SendOne, target: PatientTarget) -> Iterator[Sent]:
     """Note, send and note the end of one batch after the other."""
-    for number, planned in batches:
+    for number, batch in batches:
         left = target.patience.left
         if left is not None and left < target.per_batch:
             return
         ledger.writes.intend(number)
-        sent = _send_one(target, run_id, number, planned)
+        sent = send_one(number, batch)
         ledger.writes.settle(number, sent.results)
-        advance(len(planned.ids) * len(planned.fields))
         yield sent
         if sent.results and sent.results[-1].message == WAITS:
             return
 
 
-def _send_ahead(
-    ledger: Ledger,
-    target: PatientTarget,
-    run_id: str,
-    batches: Sequence[tuple[int, WriteBatch]],
-    advance: Callable[[int], None],
-) -> Iterator[Sent]:
+def _send_ahead(ledger: Ledger, batches: Numbered, send_one: SendOne) -> Iterator[Sent]:
     """Send batches while a thread notes the end of the one before and the intent of the next one."""
     with ThreadPoolExecutor(1) as clerk:
         intended = clerk.submit(ledger.writes.intend, batches[0][0])
         settled: Future[None] | None = None
-        for at, (number, planned) in enumerate(batches, start=1):
+        for at, (number, batch) in enumerate(batches, start=1):
             intended.result()
             if at < len(batches):
                 intended = clerk.submit(ledger.writes.intend, batches[at][0])
-            sent = _send_one(target, run_id, number, planned)
+            sent = send_one(number, batch)
             if settled is not None:
                 settled.result()
             settled = clerk.submit(ledger.writes.settle, number, sent.results)
-            advance(len(planned.ids) * len(planned.fields))
             yield sent
         if settled is not None:
             settled.result()
