@@ -1,6 +1,6 @@
 """Benchmark: extract from a real Odoo.
 
-    python tests/bench_odoo_extract.py PREFIX [--customers 17000] [--keep]
+    LEADSIEVE_ODOO=PREFIX/env python tests/bench_odoo_extract.py [--customers 17000] [--keep]
 
 PREFIX is the folder of a server that `odoo_up.sh` started with crm, sale_management and account, where a group lets
 the user of the nightly key read the history of fields (`leadsieve crm install`). Simulates a CRM with 20,000 leads and
@@ -67,14 +67,18 @@ def measure(config: Config, title: str, scratch: Path) -> float:
 def main() -> int:
     """Run the benchmark; 1 if the bar is missed."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("server", type=Path)
     parser.add_argument("--customers", type=int, default=17_000)
     parser.add_argument("--keep", action="store_true", help="take what is in the server")
     arguments = parser.parse_args()
+    place = os.environ.get("LEADSIEVE_ODOO")
+    if not place:
+        print("LEADSIEVE_ODOO does not name the env file of a real Odoo.", file=sys.stderr)
+        return 1
+    server = Path(place).resolve().parent
     if not arguments.keep:
-        prepare(arguments.server, arguments.customers)
+        prepare(server, arguments.customers)
     with tempfile.TemporaryDirectory() as folder:
-        config = configure(arguments.server, f"{folder}/state")
+        config = configure(server, f"{folder}/state")
         rate = measure(config, "All", Path(folder) / "spill")
         measure(config, "What changed since", Path(folder) / "spill")
     return 0 if verdict(rate, BAR, f"{rate:,.0f} records/s", at_least=True) else 1
