@@ -85,7 +85,8 @@ class _Raised:
     def worth(self) -> tuple[float, float, float, str]:
         """What comes first: most money at stake, then most points, then what is most likely."""
         likely, value, points = (_number(self.score[name]) for name in ("probability", "value", "points"))
-        return (-likely * value, -points, -likely, self.entity_id)
+        at_stake = value if pd.isna(self.score["probability"]) else likely * value  # a value target has no likelihood
+        return (-at_stake, -points, -likely, self.entity_id)
 
 
 def check_follow_ups(config: Config) -> Mapping[str, Scorecard]:

@@ -25,7 +25,10 @@ _LIKELY: Mapping[str, Mapping[str, str]] = MappingProxyType(
             "en": "Likely to leave within {days} days: {likely:.0%}",
             "zh": "{days} 天内流失可能性：{likely:.0%}",
         },
-        "value": {"en": "Likely to buy within {days} days: {likely:.0%}", "zh": "{days} 天内购买可能性：{likely:.0%}"},
+        "value": {
+            "en": "Likely to spend within {days} days: {value:,.0f}",
+            "zh": "{days} 天内预计采购额：{value:,.0f}",
+        },
     }
 )
 _LINES: Mapping[str, Mapping[str, str]] = MappingProxyType(
@@ -61,9 +64,10 @@ def write_note(card: Scorecard, kind: str, score: Mapping[str, Any], language: L
     lines = []
     if isinstance(score["grade"], str):
         lines.append(_LINES["grade"][language].format(names.get(score["grade"], score["grade"])))
-    likely = score["probability"]
-    if likely is not None and not math.isnan(likely):
-        lines.append(_LIKELY[kind][language].format(days=score["horizon_days"], likely=likely))
+    likely, value = score["probability"], score["value"]
+    said = value if kind == "value" else likely
+    if said is not None and not math.isnan(said):
+        lines.append(_LIKELY[kind][language].format(days=score["horizon_days"], likely=likely, value=value))
     if why := _first_reasons(score["reasons"], language):
         lines.append(_LINES["reasons"][language].format(why))
     lines.append(_LINES["seen"][language].format(f"{score['as_of']:%Y-%m-%d}"))

@@ -168,7 +168,7 @@ def make_rows(scores: pd.DataFrame, run_id: str) -> Iterator[HistoryRow]:
     Examples
     --------
     >>> scores = pd.DataFrame({"entity_id": ["K1"], "as_of": pd.Timestamp("2024-05-01 02:00"), "target": "churn",
-    ...     "horizon_days": 90, "probability": 0.25, "grade": None, "model_version": "3",
+    ...     "horizon_days": 90, "probability": 0.25, "value": None, "grade": None, "model_version": "3",
     ...     "reasons": ['[{"en": "silent for 60 days", "zh": "60 天未联系"}, {"en": "2 late", "zh": "逾期 2"}]']})
     >>> [row] = make_rows(scores, "r1")
     >>> row.as_of, row.grade, row.reasons_zh
@@ -188,6 +188,7 @@ def make_rows(scores: pd.DataFrame, run_id: str) -> Iterator[HistoryRow]:
         _phrases(reasons, "en"),
         _phrases(reasons, "zh"),
         _nullable(scores["model_version"]),
+        _nullable(scores["value"]),
     )
 
 

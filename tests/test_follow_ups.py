@@ -13,12 +13,14 @@ import pytest
 from crm_world import make_config, make_crm, make_scores, open_run, run_sql
 from fuse import Fuse, Killed
 
+from models.scorecard import load_scorecard
 from pipeline.adapters.patient import BudgetError
 from pipeline.config import Config
 from pipeline.config_write_back import ScoreHistory
 from pipeline.crm import open_crm
 from pipeline.errors import ConfigError, CrmError
 from pipeline.follow_up_plan import check_follow_ups, plan_follow_ups
+from pipeline.follow_up_text import write_note
 from pipeline.follow_ups import FollowUpReport, raise_follow_ups, withdraw_follow_ups
 from pipeline.forget import forget
 from pipeline.ledger import Ledger
@@ -186,6 +188,15 @@ def test_a_task_in_chinese(tmp_path: Path) -> None:
     [row] = run_sql(tmp_path, "SELECT summary, note, due_on FROM leadsieve_follow_ups")
     note = "等级：直接放弃\n90 天内成交可能性：25%\n原因：原因；原因\n截至 2024-05-01（leadsieve）"
     assert row == ("预警：久未联系", note, "2024-05-10")
+
+
+def test_a_task_about_a_target_of_value_names_the_value(tmp_path: Path) -> None:
+    (tmp_path / "card.yaml").write_text(CARD, encoding="utf-8")
+    score: Any = {"grade": None, "probability": float("nan"), "value": 1234.5, "horizon_days": 90, "reasons": "[]"}
+    score["as_of"] = pd.Timestamp("2024-05-01")
+    card = load_scorecard(tmp_path / "card.yaml")
+    assert write_note(card, "value", score, "en").splitlines()[0] == "Likely to spend within 90 days: 1,234"
+    assert write_note(card, "value", {**score, "value": None}, "zh") == "截至 2024-05-01（leadsieve）"
 
 
 def test_without_a_column_for_it_tasks_have_no_owner(tmp_path: Path) -> None:

@@ -73,6 +73,12 @@ def test_every_score_of_all_targets_and_horizons_is_a_row(crm_folder: Path) -> N
     ]
 
 
+def test_a_target_of_value_has_a_value_in_place_of_a_probability(crm_folder: Path) -> None:
+    scores = make_scores("r1", [("K1", None, "A", [])]).assign(target="worth", value=1234.5)
+    add(make_world(crm_folder), "r1", scores)
+    assert run_sql(crm_folder, "SELECT target, probability, value FROM leadsieve_scores") == [("worth", None, 1234.5)]
+
+
 def test_twice_is_once_and_another_run_is_another_row(crm_folder: Path) -> None:
     config = make_world(crm_folder)
     add(config, "r1")

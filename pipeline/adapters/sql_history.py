@@ -111,6 +111,7 @@ def _make_table(name: str, schema: str | None) -> Table:
         Column("reasons_en", Text),
         Column("reasons_zh", Text),
         Column("model_version", String(200)),
+        Column("value", Double),
         Index(f"{name}_by_entity", "entity_id", "as_of"),
         schema=schema,
     )
@@ -134,7 +135,7 @@ def _values(row: HistoryRow) -> dict[str, Any]:
 
 def _copy(connection: Connection, made: Table, rows: Sequence[HistoryRow]) -> None:
     """PostgreSQL: one COPY."""
-    types = {"horizon_days": pa.int64(), "probability": pa.float64()}
+    types = {"horizon_days": pa.int64(), "probability": pa.float64(), "value": pa.float64()}
     columns = {name: pa.array([getattr(row, name) for row in rows], types.get(name, pa.string())) for name in COLUMNS}
     text = io.BytesIO()
     arrow_csv.write_csv(pa.table(columns), text, arrow_csv.WriteOptions(include_header=False, quoting_style="needed"))

@@ -205,7 +205,7 @@ class TargetAdapter(Protocol):
 
 @dataclass(frozen=True, slots=True)
 class HistoryRow:
-    """One score as it was given; unique for each run, entity, target and horizon."""
+    """One score as it was given; unique for each run, entity, target and horizon. `value` is that of a value target."""
 
     run_id: str
     entity_id: str
@@ -217,6 +217,7 @@ class HistoryRow:
     reasons_en: str | None
     reasons_zh: str | None
     model_version: str | None
+    value: float | None = None
 
     @property
     def key(self) -> str:
