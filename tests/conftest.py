@@ -53,7 +53,7 @@ LONGEST = (
     ("test_mlflow_model", True),
     ("test_laws_extract", True),
 )
-"""Files that take longest, and whether the lines they run count as covered: tracing adds half to the time of the laws."""
+"""Files that take longest, and whether their lines count as covered: tracing adds half to the time of the laws."""
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
