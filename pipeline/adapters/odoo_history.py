@@ -111,5 +111,6 @@ def _values(row: HistoryRow) -> dict[str, Any]:
         "x_reasons_en": row.reasons_en,
         "x_reasons_zh": row.reasons_zh,
         "x_model_version": row.model_version,
+        "x_value": row.value,
     }
     return {name: value for name, value in values.items() if value is not None}
