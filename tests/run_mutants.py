@@ -40,6 +40,13 @@ FIRST = {
     "../models/value_classes.py": ("value_classes",),
     "../pipeline/history.py": ("features_time", "history"),
     "../pipeline/normalise.py": ("daylight_saving",),
+    "../pipeline/adapters/sql_table.py": ("writeback", "conformance"),
+    "../pipeline/adapters/patient.py": ("patient", "writeback_budget", "writeback_faults"),
+    "../pipeline/write_batches.py": ("writeback_resume", "writeback_budget", "writeback_faults"),
+    "../pipeline/write_compare.py": ("writeback", "writeback_faults"),
+    "../pipeline/write_view.py": ("writeback_resume", "writeback_faults"),
+    "../pipeline/undo_plan.py": ("writeback_undo",),
+    "../pipeline/score_history.py": ("score_history",),
 }
 """Literal tests that look at a file."""
 LAWS = ("laws", "ended_laws")
@@ -232,6 +239,29 @@ MUTANTS = (
      "later = {*stored.revealed, ", "later = {"),
     ("a day counts from its beginning", "../pipeline/normalise.py",
      "+ INTERVAL 1 DAY)', zone)} - INTERVAL", "+ INTERVAL 0 DAY)', zone)} - INTERVAL"),
+    ("a write does not look whether the old value is still there", "../pipeline/adapters/sql_table.py",
+     "if one in before and before[one] == expected[one]]", "if one in before]"),
+    ("a write is noted after it was sent", "../pipeline/write_batches.py",
+     "ledger.writes.intend(number)\n        sent = send_one(number, batch)",
+     "sent = send_one(number, batch)\n        ledger.writes.intend(number)"),
+    ("a batch that is refused as a whole is given up", "../pipeline/write_batches.py",
+     "if len(refused) < 2 or target", "if len(refused) < 2000 or target"),
+    ("a write that was interrupted and arrived is not noted", "../pipeline/write_view.py",
+     'return replace(write, state="done", error=None)', 'return replace(write, state="dropped", error=None)'),
+    ("an edit of a person is overwritten", "../pipeline/write_compare.py",
+     "last is not NEVER and last != old", "last is NEVER and last != old and False"),
+    ("an edit after an interrupted write is overwritten the second night", "../pipeline/write_compare.py",
+     "frozenset(edited.union(set(contested) - values.keys()))", "frozenset(edited)"),
+    ("an undo overwrites what a person has edited since", "../pipeline/undo_plan.py",
+     "elif found != write.new or write.record_id in known.contested:", "elif write.record_id in known.contested:"),
+    ("the budget of a run is not kept", "../pipeline/adapters/patient.py",
+     "if self.left is not None and expected > self.left:", "if False:"),
+    ("what cannot pass is tried again", "../pipeline/adapters/patient.py",
+     "retry_if_exception_type(PassingCrmError)", "retry_if_exception_type(Exception)"),
+    ("rows whose end is not known are sent again", "../pipeline/adapters/patient.py",
+     "if left := [row for row in rows if row.key not in there]:", "if left := [row for row in rows if row.key]:"),
+    ("history rows are added without looking whether they are there", "../pipeline/score_history.py",
+     "wanted = wanted[[key not in there for key in keys]]", "wanted = wanted[[bool(key) for key in keys]]"),
 )  # fmt: skip
 
 
