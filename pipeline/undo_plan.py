@@ -4,6 +4,7 @@ from collections.abc import Callable, Iterable, Sequence
 from dataclasses import replace
 
 from pipeline.adapters.target import TargetTable, WriteBatch
+from pipeline.collector import no_search_for_cycles
 from pipeline.config import Config, WriteBack
 from pipeline.crm import Crm
 from pipeline.errors import ConfigError
@@ -18,6 +19,7 @@ UNDO_PREFIX = "undo-"
 """The undo of run R is itself a run, named `undo-R`."""
 
 
+@no_search_for_cycles()
 def make_undo_plan(config: Config, ledger: Ledger, crm: Crm, run_id: str) -> WritePlan:
     """Plan to give every field that a run wrote the value it had before, unless it was edited since.
 

@@ -21,6 +21,7 @@ from models.errors import ScorecardError
 from models.grades import DEFAULT_GRADES
 from pipeline.adapters.target import Action, TargetTable, Value, WriteBatch
 from pipeline.cards import load_card
+from pipeline.collector import no_search_for_cycles
 from pipeline.config import Config, FieldMap
 from pipeline.crm import Crm
 from pipeline.errors import ConfigError
@@ -111,6 +112,7 @@ class WritePlan:
         return sum(table.value_count for table in self.tables)
 
 
+@no_search_for_cycles()
 def make_plan(
     config: Config,
     ledger: Ledger,

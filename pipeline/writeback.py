@@ -19,6 +19,7 @@ from itertools import islice
 
 import pandas as pd
 
+from pipeline.collector import no_search_for_cycles
 from pipeline.config import Config
 from pipeline.crm import Crm, find_place, make_sql_target, open_crm
 from pipeline.database import make_engine
@@ -109,6 +110,7 @@ def undo_run(config: Config, ledger: Ledger, run_id: str) -> WriteReport:
     return report
 
 
+@no_search_for_cycles()
 def apply_plan(
     config: Config,
     ledger: Ledger,
