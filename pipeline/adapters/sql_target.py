@@ -85,7 +85,7 @@ class SqlTarget:
 
     def capabilities(self) -> Capabilities:
         """Limits of a database: a batch is one transaction, so one bad record fails it."""
-        return Capabilities(10_000, per_record_values=True, failure="atomic", rate_per_second=None, max_read=200_000)
+        return Capabilities(10_000, per_record_values=True, failure="atomic", rate_per_second=None, max_read=500_000)
 
     def describe(self, target: TargetTable, fields: Sequence[str]) -> dict[str, TargetField]:
         """Look fields up in the database's catalogue; see `TargetAdapter.describe`."""
