@@ -94,6 +94,17 @@ def read_outcome(world: World, folder: Path, before: Sequence[tuple[Any, ...]]) 
     return Outcome(hash_tables(folder / world.crm), tuple(sorted(done.elements())))
 
 
+WRITTEN = (
+    "batch_exceptions",
+    "batch_values",
+    "batch_ids",
+    "batches",
+    "single_writes",
+    "follow_ups",
+    "histories",
+)
+"""Tables of a ledger that say what was written to the CRM."""
+
 DONE = "SELECT table_name, record_id, field, new FROM writes WHERE state = 'done'"
 
 
@@ -249,7 +260,7 @@ def make_unscored(config: "Config") -> None:
         if newest := ledger.latest_scored_run():
             undo_run(config, ledger, newest.run_id)
     with closing(sqlite3.connect(config.folder / "ledger.db", isolation_level=None)) as connection:
-        for table in ("writes", "scores", "runs"):
+        for table in (*WRITTEN, "scores", "runs"):
             connection.execute(f"DELETE FROM {table}")
     for name in ("runs", "tables"):
         shutil.rmtree(config.folder / name, ignore_errors=True)
