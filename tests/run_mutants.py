@@ -1,4 +1,4 @@
-"""Seed one fault at a time into the rules of time and see which test catches it.
+"""Seed one fault at a time into the rules of time and of the write-back and see which test catches it.
 
     python tests/run_mutants.py [--only TEXT] [--jobs N]
 
