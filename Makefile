@@ -13,8 +13,11 @@ PYTHON ?= $(shell for python in python3.11 python3 python3.14 python3.13 python3
 ARGS ?=
 # Batches of worlds that each law draws in `make laws`.
 LAWS ?= 25
-# Times that `make kills` kills the job.
+# Times that `make kills` kills the nightly job and the extract, and the write-back over a CRM that fails on purpose,
+# PostgreSQL and Odoo.
 KILLS ?= 20
+KILLS_FAULTY ?= 200
+KILLS_SERVERS ?= 20
 
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
@@ -66,16 +69,18 @@ review: $(READY)  ## Let the review of a card judge criteria whose truth is know
 oracle: $(READY)  ## Compare the model with the known truth of simulated worlds (20,000 customers, 3 seeds, about 20 minutes)
 	@$(BIN)/python tests/eval_oracle.py $(ARGS)
 
-laws: $(READY)  ## Run the laws of time on many more drawn worlds, about half an hour (LAWS=25 sets how many)
-	@LEADSIEVE_LAWS=$(LAWS) $(BIN)/pytest -rs tests/test_laws.py tests/test_ended_laws.py tests/test_laws_extract.py $(ARGS)
+laws: $(READY)  ## Run the laws of time and of writing on many more drawn worlds, about half an hour (LAWS=25 sets how many)
+	@LEADSIEVE_LAWS=$(LAWS) $(BIN)/pytest -rs tests/test_laws.py tests/test_ended_laws.py tests/test_laws_extract.py \
+		tests/test_writeback_faults.py $(ARGS)
 
 mutants: $(READY)  ## Seed faults into the rules of time, one at a time; every one must be caught by a test
 	@$(BIN)/python tests/run_mutants.py $(ARGS)
 
-kills: $(READY)  ## Kill the nightly job at random moments and compare what the CRM holds in the end (KILLS=20)
+kills: $(READY)  ## Kill the nightly job, extracts and the write-back at random moments; compare what the CRM holds in the end
 	@[ -d .leadsieve/demo/bundles ] || $(BIN)/leadsieve demo
 	@$(BIN)/python tests/kill_run.py --kills $(KILLS) --config configs/demo.yaml $(ARGS)
 	@$(BIN)/python tests/kill_extract.py --kills $(KILLS)
+	@$(BIN)/python tests/kill_writeback.py --faulty $(KILLS_FAULTY) --postgres $(KILLS_SERVERS) --odoo $(KILLS_SERVERS)
 
 lock:  ## Write .ci/lock.txt from pyproject.toml; newer versions with ARGS=--upgrade
 	@PYTHON='$(PYTHON)' .ci/lock $(ARGS)
