@@ -73,8 +73,18 @@ class WriteLedger:
     def __init__(self, engine: Engine) -> None:
         self._engine = engine
 
-    def store_plan(self, run_id: str, batches: Sequence[WriteBatch], refused: Sequence[Write]) -> list[int]:
+    def store_plan(
+        self,
+        run_id: str,
+        batches: Sequence[WriteBatch],
+        refused: Sequence[Write],
+        ended: Sequence[Write] = (),
+        tables: Iterable[str] = (),
+    ) -> list[int]:
         """Store what is going to be written and what is not, before anything is sent.
+
+        How earlier jobs ended is noted in the same transaction: a conflict that was found with an interrupted
+        write of theirs is nowhere else than in this plan.
 
         Parameters
         ----------
@@ -84,6 +94,10 @@ class WriteLedger:
             What will be sent, in that order; a value that this run has stored before is planned anew.
         refused : sequence of Write
             Writes that end here (conflict, missing); one that this run has done stays done.
+        ended : sequence of Write
+            Interrupted writes of earlier jobs, and how they ended.
+        tables : iterable of str
+            Tables for which all that was planned before and never sent is dropped.
 
         Returns
         -------
@@ -92,6 +106,9 @@ class WriteLedger:
 
         """
         with answering(self._engine, "storing the plan"), writing(self._engine).begin() as connection:
+            _resolve(connection, ended)
+            for name in tables:
+                _drop_planned(connection, name)
             refused = replace_stored(connection, run_id, batches, refused)
             newest = [connection.scalar(select(func.max(number))) for number in (BATCHES.c.number, SINGLES.c.batch)]
             numbers = insert_batches(connection, run_id, max(number or 0 for number in newest) + 1, batches)
@@ -122,32 +139,9 @@ class WriteLedger:
             _settle(connection, number, settled, whole=len(settled) == len(results) * len(names))
 
     def resolve(self, writes: Sequence[Write]) -> None:
-        """Note the ends of interrupted writes, which were found out by reading."""
-        of_batch: dict[int, dict[Cell, End]] = {}
-        singles = []
-        for write in writes:
-            end = End(write.state, write.error)
-            if write.batch is None:
-                singles.append((write, end))
-            else:
-                of_batch.setdefault(write.batch, {})[write.record_id, write.field] = end
-        with answering(self._engine, "settling interrupted writes"), writing(self._engine).begin() as connection:
-            settle_singles(connection, singles)
-            for number, ends in of_batch.items():
-                odd = select(EXCEPTIONS.c.record_id, EXCEPTIONS.c.field).where(EXCEPTIONS.c.batch == number)
-                settled = ends.keys() | {(record_id, name) for record_id, name in connection.execute(odd)}
-                cells = connection.scalar(select(BATCHES.c.cells).where(BATCHES.c.number == number))
-                _settle(connection, number, ends, whole=len(settled) == cells)
-
-    def drop_planned(self, table_name: str) -> int:
-        """Drop what was planned for a table and never sent; returns how many values."""
-        planned = and_(BATCHES.c.table_name == table_name, BATCHES.c.state == "planned")
-        old = and_(SINGLES.c.table_name == table_name, SINGLES.c.state == "planned")
-        end = {"state": DROPPED.state, "error": DROPPED.error, "settled_at": now()}
-        with answering(self._engine, "dropping what was planned"), writing(self._engine).begin() as connection:
-            count = connection.scalar(select(func.sum(BATCHES.c.cells)).where(planned)) or 0
-            connection.execute(update(BATCHES).where(planned).values(end))
-            return int(count) + connection.execute(update(SINGLES).where(old).values(end)).rowcount
+        """Note the ends of writes, which were found out by reading."""
+        with answering(self._engine, "settling writes"), writing(self._engine).begin() as connection:
+            _resolve(connection, writes)
 
     def interrupted(self, table_name: str) -> list[Write]:
         """Return writes to a table that were sent, or just about to be, and whose end is not known."""
@@ -242,6 +236,32 @@ class WriteLedger:
         with answering(self._engine, "counting writes"), self._engine.connect() as connection:
             found = count_writes(connection, run_id)
         return [WriteCount(*key, count) for key, count in sorted(found.items()) if count]  # type: ignore[arg-type]
+
+
+def _resolve(connection: Connection, writes: Sequence[Write]) -> None:
+    """Note the ends of writes, one by one."""
+    of_batch: dict[int, dict[Cell, End]] = {}
+    singles = []
+    for write in writes:
+        end = End(write.state, write.error)
+        if write.batch is None:
+            singles.append((write, end))
+        else:
+            of_batch.setdefault(write.batch, {})[write.record_id, write.field] = end
+    settle_singles(connection, singles)
+    for number, ends in of_batch.items():
+        odd = select(EXCEPTIONS.c.record_id, EXCEPTIONS.c.field).where(EXCEPTIONS.c.batch == number)
+        settled = ends.keys() | {(record_id, name) for record_id, name in connection.execute(odd)}
+        cells = connection.scalar(select(BATCHES.c.cells).where(BATCHES.c.number == number))
+        _settle(connection, number, ends, whole=len(settled) == cells)
+
+
+def _drop_planned(connection: Connection, table_name: str) -> None:
+    """Drop what was planned for a table and never sent."""
+    end = {"state": DROPPED.state, "error": DROPPED.error, "settled_at": now()}
+    for rows in (BATCHES, SINGLES):
+        planned = and_(rows.c.table_name == table_name, rows.c.state == "planned")
+        connection.execute(update(rows).where(planned).values(end))
 
 
 def _only(number: int) -> Select[Any]:

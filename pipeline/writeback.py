@@ -152,11 +152,13 @@ def apply_plan(
 
 def _store(ledger: Ledger, plan: WritePlan) -> list[int]:
     """Note in the ledger how earlier jobs ended and what this one is going to do; returns the batches' numbers."""
-    for table in plan.tables:
-        ledger.writes.resolve(table.resolved)
-        ledger.writes.drop_planned(table.table.name)
-    batches = [batch for table in plan.tables for batch in table.batches]
-    return ledger.writes.store_plan(plan.run_id, batches, [write for table in plan.tables for write in table.refused])
+    return ledger.writes.store_plan(
+        plan.run_id,
+        [batch for table in plan.tables for batch in table.batches],
+        [write for table in plan.tables for write in table.refused],
+        [write for table in plan.tables for write in table.resolved],
+        dict.fromkeys(table.table.name for table in plan.tables),
+    )
 
 
 def _with_notes(report: WriteReport, changed: str | None) -> WriteReport:

@@ -140,7 +140,7 @@ def test_what_was_planned_and_never_sent_is_dropped(writes: WriteLedger) -> None
         "r1", [score(["1"], [0.1]), score(["2"], [0.2]), batch(["3"], {"a": ([1], [2])}, "others")], []
     )
     writes.intend(sent)
-    assert writes.drop_planned("deals") == 1
+    assert writes.store_plan("r2", [], [], tables=["deals"]) == []
     found = {write.record_id: (write.state, write.error) for write in writes.of_run("r1")}
     assert found == {"1": ("intended", None), "2": ("dropped", DROPPED.error), "3": ("planned", None)}
 
@@ -340,7 +340,7 @@ def test_an_old_ledger_is_written_on(old_place: Path | str) -> None:
         writes = ledger.writes
         assert ends(writes.interrupted("deals")) == [("3", "score", "intended")]
         resolve(writes, "done")
-        assert writes.drop_planned("deals") == 1
+        assert writes.store_plan("r2", [], [], tables=["deals"]) == []
         assert writes.outstanding() == []
         assert send(writes, "r3", score(["1"], [0.9])) == 5  # after every number of old
         send(writes, "r2", score(["3", "5"], [0.4, 0.6]))  # done and rejected before, now planned anew

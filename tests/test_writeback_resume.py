@@ -28,9 +28,9 @@ OLD = [(deal, "n", 0.9 if deal == 2 else None, None, None) for deal in DEAL_IDS]
 WRITTEN = [(1, 0.3, "A", "reason 1"), (2, 0.2, "A", "reason 2"), (3, 0.1, "A", "reason 3")]
 SCORES = [(str(deal), score, grade, [why]) for deal, score, grade, why in WRITTEN]  # the best first, as they are sent
 
-LEDGER_STEPS = ("resolve", "drop_planned", "store_plan", "intend", "settle")
+LEDGER_STEPS = ("store_plan", "intend", "settle", "resolve")
 CRM_STEPS = ("read_fields", "write_batch")
-BEFORE_SENDING = ("read_fields", "resolve", "drop_planned", "store_plan")
+BEFORE_SENDING = ("read_fields", "store_plan")
 FIRST_BATCH = ("intend", "write_batch", "settle")
 ALL_MOMENTS = 2 * (len(BEFORE_SENDING) + len(DEAL_IDS) * len(FIRST_BATCH) + len(("read_fields", "resolve")))
 """Before and after every step of a write-back in three batches, which ends with reading back."""
@@ -177,6 +177,20 @@ def test_an_edit_after_the_kill_is_a_conflict_and_stays(tmp_path: Path, make_wor
     }
     assert read_deals(folder) == [(1, 0.3, "mine", "reason 1"), *WRITTEN[1:]]
     assert report.tables[0].conflicts == 1
+
+
+def test_an_edit_after_a_kill_stays_wherever_the_next_job_is_killed_too(tmp_path: Path, make_world: MakeWorld) -> None:
+    for moment in range(ALL_MOMENTS - 2 * len(FIRST_BATCH)):  # two batches are left to the second job
+        folder = tmp_path / str(moment)
+        config = make_world(folder)
+        with pytest.raises(Killed, match="fuse"):
+            guarded_run(config, "r1", undo=False, fuse=Fuse(INTENDED + 1))
+        run_sql(folder, "UPDATE deals SET grade = 'mine' WHERE deal_id = 1")
+        open_run(config, "r2", "r3").close()
+        with pytest.raises(Killed, match="fuse"):
+            guarded_run(config, "r2", undo=False, fuse=Fuse(moment))
+        guarded_run(config, "r3", undo=False, fuse=Fuse(None))
+        assert read_deals(folder) == [(1, 0.3, "mine", "reason 1"), *WRITTEN[1:]], f"moment {moment}"
 
 
 def test_a_record_that_is_deleted_after_the_kill_is_missing(tmp_path: Path, make_world: MakeWorld) -> None:
