@@ -37,7 +37,8 @@ class View:
 
 def find_size(config: Config, crm: Crm) -> int:
     """Records per batch."""
-    return min(check_write_back(config).batch_rows, crm.target.capabilities().max_batch)
+    most = crm.target.capabilities().max_batch
+    return min(check_write_back(config).batch_rows or most, most)
 
 
 def keep_for_read_back(crm: Crm, tables: int) -> None:
