@@ -71,7 +71,8 @@ class WriteBack(Section):
         {}, description="CRM table: its fields that are ours; a field that is mapped and not here is refused"
     )
     batch_rows: PositiveInt | None = Field(
-        None, description="records per batch; default: as many as the CRM takes well, 10,000 in a database, 1,000 in Odoo"
+        None,
+        description="records per batch; default: as many as the CRM takes well, 10,000 in a database, 1,000 in Odoo",
     )
     max_requests: PositiveInt | None = Field(
         None, description="requests to the CRM that one run may send; what is left waits for the next run"
