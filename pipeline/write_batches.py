@@ -1,17 +1,19 @@
 """Sending batches to the CRM: what is noted before and after, and what is done with a batch that is refused."""
 
+from collections import deque
 from collections.abc import Callable, Iterator, Sequence
-from concurrent.futures import Future, ThreadPoolExecutor
+from concurrent.futures import CancelledError, Future, ThreadPoolExecutor
 from dataclasses import dataclass, replace
 from functools import cached_property, partial
 from operator import attrgetter
+from threading import Event
 
 from pipeline.adapters.patient import BudgetError, PatientTarget
 from pipeline.adapters.target import RecordResult, WriteBatch
 from pipeline.ledger import Ledger
 
 AHEAD_FROM = 8
-"""Batches from which on a thread pays."""
+"""Batches from which on threads pay."""
 
 WAITS = "the requests of this run are used up; the next run goes on"
 """Why a record waits."""
@@ -45,7 +47,8 @@ def send_batches(
     """Send batches one after the other, until the budget has no room for the next one.
 
     Every batch is noted as intended before it is sent, and what became of it after. Many batches without a
-    budget are noted by a thread, one ahead: the CRM works while the ledger waits for its disk.
+    budget are noted by a thread, ahead of those that are sent, and sent by as many threads as the CRM takes:
+    it works while the ledger waits for its disk and the next batch is made.
 
     Parameters
     ----------
@@ -68,7 +71,10 @@ def send_batches(
     """
     send_one = partial(_send_one, target, run_id)
     is_many = target.patience.left is None and len(batches) >= AHEAD_FROM
-    steps = _send_ahead(ledger, batches, send_one) if is_many else _send_each(ledger, batches, send_one, target)
+    writers = target.capabilities().writers
+    steps = (
+        _send_ahead(ledger, batches, send_one, writers) if is_many else _send_each(ledger, batches, send_one, target)
+    )
     found = []
     for one in steps:
         found.append(one)
@@ -90,22 +96,41 @@ def _send_each(ledger: Ledger, batches: Numbered, send_one: SendOne, target: Pat
             return
 
 
-def _send_ahead(ledger: Ledger, batches: Numbered, send_one: SendOne) -> Iterator[Sent]:
-    """Send batches while a thread notes the end of the one before and the intent of the next one."""
-    with ThreadPoolExecutor(1) as clerk:
-        intended = clerk.submit(ledger.writes.intend, batches[0][0])
-        settled: Future[None] | None = None
-        for at, (number, batch) in enumerate(batches, start=1):
+def _send_ahead(ledger: Ledger, batches: Numbered, send_one: SendOne, writers: int) -> Iterator[Sent]:
+    """Send batches, in threads, while another one notes what is about to be sent, and what became of others.
+
+    After an error the batches that were begun come to their end, and no other is sent.
+    """
+    under_way: deque[Future[tuple[Sent, Future[None]]]] = deque()
+    failed = Event()
+    with ThreadPoolExecutor(1) as clerk, ThreadPoolExecutor(writers) as senders:
+
+        def send_noted(number: int, batch: WriteBatch, intended: Future[None]) -> tuple[Sent, Future[None]]:
             intended.result()
-            if at < len(batches):
-                intended = clerk.submit(ledger.writes.intend, batches[at][0])
-            sent = send_one(number, batch)
-            if settled is not None:
-                settled.result()
-            settled = clerk.submit(ledger.writes.settle, number, sent.results)
-            yield sent
-        if settled is not None:
+            if failed.is_set():
+                raise CancelledError
+            try:
+                sent = send_one(number, batch)
+            except BaseException:
+                failed.set()
+                raise
+            return sent, clerk.submit(ledger.writes.settle, number, sent.results)
+
+        def end_first() -> Sent:
+            sent, settled = under_way.popleft().result()
             settled.result()
+            return sent
+
+        try:
+            for number, batch in batches:
+                if len(under_way) > writers:
+                    yield end_first()
+                intended = clerk.submit(ledger.writes.intend, number)
+                under_way.append(senders.submit(send_noted, number, batch, intended))
+            while under_way:
+                yield end_first()
+        finally:
+            senders.shutdown(cancel_futures=True)
 
 
 def _send_one(target: PatientTarget, run_id: str, number: int, planned: WriteBatch) -> Sent:

@@ -14,6 +14,7 @@ from sqlalchemy import event
 from test_writeback_resume import ALL_MOMENTS, CRM_STEPS, LEDGER_STEPS, SCORES
 
 from pipeline.adapters.sql_target import SqlTarget
+from pipeline.adapters.target import RecordResult, WriteBatch
 from pipeline.config import Config
 from pipeline.crm import make_crm
 from pipeline.database import make_engine
@@ -234,6 +235,42 @@ def log_writes(crm: Database) -> None:
 
 EVERY_FIELD = sorted((deal, field) for deal in (1, 2, 3) for field in ("score", "grade", "why"))
 FIELDS = {"score": "probability", "grade": "grade", "why": "reasons_en"}
+
+
+def test_two_batches_at_a_time_write_every_value_once_also_after_one_of_them_failed(crm, tmp_path) -> None:
+    deals = range(1, 31)
+    make_deals(crm, "score float8", *(f"{deal}, NULL" for deal in deals))
+    crm.execute("CREATE TABLE log (deal_id bigint, score float8, process int)")
+    crm.execute(
+        "CREATE FUNCTION log() RETURNS trigger LANGUAGE plpgsql AS $$ BEGIN "
+        "INSERT INTO log VALUES (new.deal_id, new.score, pg_backend_pid()); RETURN new; END $$"
+    )
+    crm.execute("CREATE TRIGGER log AFTER UPDATE ON deals FOR EACH ROW EXECUTE FUNCTION log()")
+    config = config_of(tmp_path, {"score": "probability"}, batch_rows=1)
+    scores = make_scores("r1", [(str(deal), deal / 100, "A", []) for deal in deals])
+    began: list[str] = []
+
+    class Failing(SqlTarget):
+        def write_batch(self, batch: WriteBatch) -> list[RecordResult]:
+            began.append(batch.ids[0])
+            if batch.ids == ["12"]:
+                raise CrmError("the CRM is gone")
+            return super().write_batch(batch)
+
+    with open_run(config, "r1") as ledger:
+        target = Failing(make_engine(crm.url))
+        patient = make_crm(target)
+        plan = make_plan(config, ledger, patient, scores, "r1")
+        with pytest.raises(CrmError, match="the CRM is gone"):
+            apply_plan(config, ledger, patient, plan)
+        target.close()
+        assert len(began) < len(deals)
+        assert crm.execute("SELECT count(*) FROM log") == [(len(began) - 1,)]  # the one beside it came to its end
+        report = write_back(config, ledger, scores, "r1")
+        assert report.records == len(deals) - (len(began) - 1)
+        assert ledger.writes.outstanding() == []
+    assert crm.execute("SELECT deal_id, score FROM log ORDER BY 1") == [(deal, deal / 100) for deal in deals]
+    assert len(crm.execute("SELECT DISTINCT process FROM log")) > 1
 
 
 def run_until(config: Config, crm: Database, fuse: Fuse, undo: bool = False) -> None:

@@ -8,6 +8,7 @@ import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from itertools import chain, repeat
+from threading import Lock
 from typing import TypeVar
 
 from tenacity import RetryCallState, Retrying, retry_if_exception_type, wait_exponential_jitter
@@ -68,6 +69,7 @@ class Patience:
     spent: int = 0
     kept: int = 0
     _free_at: float = 0.0
+    _counting: Lock = field(default_factory=Lock, repr=False)
 
     @property
     def left(self) -> int | None:
@@ -125,7 +127,8 @@ class Patience:
             return action()
         finally:
             sent = count() - before if count else 1
-            self.spent += sent
+            with self._counting:
+                self.spent += sent
             if self.rate_per_second is not None:
                 self._free_at = began + sent / self.rate_per_second
 
@@ -196,7 +199,8 @@ class PatientTarget:
 
     def write_batch(self, batch: WriteBatch) -> Sequence[RecordResult]:
         """Write one batch; one whose end is not known is sent again, which writes nothing twice."""
-        return self.patience.call(lambda: self._write_once(batch), self.per_batch, self._count)
+        count = self._count if self.capabilities().writers == 1 else None
+        return self.patience.call(lambda: self._write_once(batch), self.per_batch, count)
 
     def _write_once(self, batch: WriteBatch) -> Sequence[RecordResult]:
         before = self.requests

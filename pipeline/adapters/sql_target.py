@@ -4,6 +4,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
 from itertools import repeat
+from threading import Lock
 from typing import Any, TypeVar
 
 from sqlalchemy import Column, Connection, Engine, Inspector, MetaData, Table, inspect, table
@@ -73,6 +74,7 @@ class SqlTarget:
         self._tables: dict[TargetTable, dict[str, TypeEngine[Any]]] = {}
         self._places: dict[TargetTable, _Place] = {}
         self._requests = 0
+        self._counting = Lock()
 
     @property
     def requests(self) -> int:
@@ -84,8 +86,18 @@ class SqlTarget:
         self._engine.dispose()
 
     def capabilities(self) -> Capabilities:
-        """Limits of a database: a batch is one transaction, so one bad record fails it."""
-        return Capabilities(10_000, per_record_values=True, failure="atomic", rate_per_second=None, max_read=500_000)
+        """Limits of a database: a batch is one transaction, so one bad record fails it.
+
+        PostgreSQL works on two batches at a time, and on one while the other is made or sent.
+        """
+        return Capabilities(
+            max_batch=10_000,
+            per_record_values=True,
+            failure="atomic",
+            rate_per_second=None,
+            max_read=500_000,
+            writers=2 if self._engine.dialect.name == "postgresql" else 1,
+        )
 
     def describe(self, target: TargetTable, fields: Sequence[str]) -> dict[str, TargetField]:
         """Look fields up in the database's catalogue; see `TargetAdapter.describe`."""
@@ -117,7 +129,8 @@ class SqlTarget:
         """Do something once; tell errors that may pass from those that do not, and from rights that are lacking."""
         if not self._own:
             check_file(self._engine.url)
-        self._requests += 1
+        with self._counting:
+            self._requests += 1
         with answering(self._engine, doing):
             try:
                 return action()

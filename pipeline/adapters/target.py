@@ -34,6 +34,8 @@ class Capabilities:
         Records per request that only reads, None for `max_batch`.
     requests_per_batch : int
         What writing a batch is taken to cost until it is seen: reading, writing, reading back.
+    writers : int
+        Batches that it takes at the same time, from threads of ours; each is then one request.
 
     """
 
@@ -43,6 +45,7 @@ class Capabilities:
     rate_per_second: float | None
     max_read: int | None = None
     requests_per_batch: int = 3
+    writers: int = 1
 
 
 @dataclass(frozen=True)
