@@ -48,7 +48,7 @@ class RealOdoo:
     folder: Path
     url: str
     database: str
-    keys: Mapping[str, str]
+    keys: Mapping[str, str] = field(repr=False)
     _admin: OdooClient | None = field(default=None, repr=False)
 
     def connect(self, user: User) -> OdooClient:
