@@ -111,7 +111,8 @@ def check_follow_ups(config: Config) -> Mapping[str, Scorecard]:
         known = [flag.id for flag in card.flags]
         for flag in flags:
             if flag not in known:
-                raise ConfigError(f"{place}: card '{card.id}' has no flag '{flag}'. {nearest(flag, known, 'flags')}")
+                hint = nearest(flag, known, "flags") if known else "It has no flags at all; name another card, or none."
+                raise ConfigError(f"{place}: card '{card.id}' has no flag '{flag}'. {hint}")
         if name not in _section(config).tables:
             raise ConfigError(
                 f"{place}: write_back.tables has no '{name}', so it is not known whose records the tasks are about. "

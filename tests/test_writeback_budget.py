@@ -8,9 +8,10 @@ import pytest
 from crm_world import make_config, make_scores, open_run
 from small_target import SmallTarget
 
+from pipeline.adapters.patient import BudgetError
 from pipeline.config import Config
 from pipeline.crm import make_crm
-from pipeline.errors import CrmError
+from pipeline.errors import ConfigError, CrmError, exit_code_of
 from pipeline.read_back import LATE_S
 from pipeline.undo_plan import make_undo_plan
 from pipeline.write_plan import make_plan
@@ -79,6 +80,13 @@ def test_the_budget_stops_before_the_request_that_goes_over_and_the_next_night_g
     report = write(config, target, "r2", rows, max_requests=512)
     assert target.sent[2:] == [["4", "3"], ["2", "1"]]
     assert (report.waiting, report.tables[0].unchanged) == (0, 4)
+
+
+def test_a_budget_in_which_not_even_the_fields_can_be_looked_up_is_a_config_error(config: Config) -> None:
+    target = SmallTarget(["1", "2"])
+    with pytest.raises(ConfigError, match=r"over the 1 of this run \(write_back.max_requests\)\. Allow more\."):
+        write(config, target, "r1", rows_of(0.1, 0.2), max_requests=1)
+    assert (target.requests, exit_code_of(BudgetError("too small"))) == (0, 2)
 
 
 def test_a_run_that_the_budget_stopped_goes_on_when_it_is_applied_again(config: Config) -> None:

@@ -26,7 +26,7 @@ from pipeline.adapters.target import (
     TargetTable,
     WriteBatch,
 )
-from pipeline.errors import PassingCrmError
+from pipeline.errors import ConfigError, PassingCrmError
 
 Result = TypeVar("Result")
 Count = Callable[[], int]
@@ -39,8 +39,11 @@ LONGEST_WAIT_S = 60.0
 """Waits are about 1, 2, 4, ... seconds long, with up to a second of chance, at most this."""
 
 
-class BudgetError(Exception):
-    """The next request would go over the budget of this run; it was not sent."""
+class BudgetError(ConfigError):
+    """The next request would go over the budget of this run; it was not sent.
+
+    Where nothing can be written before it, the budget is too small for this config.
+    """
 
 
 @dataclass
@@ -117,7 +120,10 @@ class Patience:
     def _call_once(self, action: Callable[[], Result], expected: int, count: Count | None) -> Result:
         """Call when it is time, if the budget has room."""
         if self.left is not None and expected > self.left:
-            raise BudgetError(f"{expected:,} more requests would go over the {self.max_requests:,} of this run.")
+            raise BudgetError(
+                f"{expected:,} more requests would go over the {self.max_requests:,} of this run "
+                "(write_back.max_requests). Allow more."
+            )
         if self.rate_per_second is not None:
             if (seconds := self._free_at - self.clock()) > 0:
                 self.wait(seconds)
