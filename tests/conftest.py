@@ -56,6 +56,11 @@ LONGEST = (
 """Files that take longest, and whether their lines count as covered: tracing adds half to the time of the laws."""
 
 
+def pytest_configure() -> None:
+    """Before anything imports them: tests that several adapters share say what they found."""
+    pytest.register_assert_rewrite("conformance", "conformance_write", "conformance_own")
+
+
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     """Begin with the files that take longest, so that no process is left alone with one in the end.
 
@@ -67,6 +72,14 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     for item in items:
         if item.path.stem in untraced:
             item.add_marker("no_cover")
+
+
+def pytest_terminal_summary(terminalreporter: Any) -> None:
+    """Print what tests on a real server found, whichever process they ran in."""
+    for report in terminalreporter.getreports("passed"):
+        for name, text in report.user_properties:
+            if name == "said":
+                terminalreporter.write_line(text)
 
 
 @pytest.hookimpl(hookwrapper=True)

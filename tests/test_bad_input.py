@@ -83,8 +83,10 @@ def test_an_empty_customers_table(world: World):
     before = world.fingerprint()
     answer = world.run("run")
     assert answer.code == 3
-    assert "Table 'customers'" in answer.err.splitlines()[0]
-    assert all(line.startswith(("Error: Table '", "Table '")) for line in answer.err.splitlines())
+    step, *problems = answer.err.splitlines()
+    assert step.startswith("step=extract ")
+    assert "Table 'customers'" in problems[0]
+    assert all(line.startswith(("Error: Table '", "Table '")) for line in problems)
     assert world.fingerprint() == before
 
 

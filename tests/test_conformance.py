@@ -4,27 +4,24 @@ from collections.abc import Callable, Iterator, Mapping
 from dataclasses import replace
 
 import pytest
-
-pytest.register_assert_rewrite("conformance", "conformance_write", "conformance_own")
-
-from conformance import DescribeConformance, ReadConformance, Subject, Traits  # noqa: E402
-from conformance_own import FollowUpConformance, HistoryConformance  # noqa: E402
-from conformance_write import (  # noqa: E402
+from conformance import DescribeConformance, ReadConformance, Subject, Traits
+from conformance_own import FollowUpConformance, HistoryConformance
+from conformance_write import (
     ArchiveConformance,
     InsertConformance,
     RefusalConformance,
     WriteConformance,
 )
-from crm_world import SERVED  # noqa: E402
-from fake_odoo import FakeOdoo  # noqa: E402
-from faulty_subject import FaultySubject  # noqa: E402
-from odoo_server import RealOdoo  # noqa: E402
-from odoo_subject import FIELDS, OdooSubject, install, run_behind  # noqa: E402
-from postgres_server import Database  # noqa: E402
-from sql_subject import SqlSubject  # noqa: E402
-from write_log import install_log, read_log, remove_log  # noqa: E402
+from crm_world import SERVED
+from fake_odoo import FakeOdoo
+from faulty_subject import FaultySubject
+from odoo_server import RealOdoo
+from odoo_subject import FIELDS, OdooSubject, install, run_behind
+from postgres_server import Database
+from sql_subject import SqlSubject
+from write_log import install_log, read_log, remove_log
 
-from pipeline.adapters.odoo_client import OdooClient  # noqa: E402
+from pipeline.adapters.odoo_client import OdooClient
 
 Make = Callable[[pytest.FixtureRequest], Subject]
 

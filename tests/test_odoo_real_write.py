@@ -136,7 +136,7 @@ EMPTY = (0.0, False, False)
 
 
 def test_two_nights_an_edit_and_two_undos_leave_every_lead_as_it_was(
-    nights: Nights, effective: Callable[[], Counter[tuple[str, str]]], capsys: pytest.CaptureFixture[str]
+    nights: Nights, effective: Callable[[], Counter[tuple[str, str]]], record_property: Callable[[str, object], None]
 ) -> None:
     archived = [row[0] for row in nights.place.read(nights.ids, "active")].count(False)
     assert 5 < archived < len(nights.ids) - 5
@@ -159,10 +159,11 @@ def test_two_nights_an_edit_and_two_undos_leave_every_lead_as_it_was(
     assert nights.place.admin.call("mail.message", "search_count", domain=[["model", "=", "crm.lead"]]) == messages
     counted = effective()
     assert {counted[lead, field] for lead in others for field in FIELDS} == {4}  # two nights, two undos
-    with closing(nights.odoo.connect("nightly")) as client, capsys.disabled():
-        print(
-            f"\nOdoo {client.read_version()}: {first.records} rows written ({archived} of them archived), "
-            f"{len(nights.read())} rows read back, {first.tables[0].read_back} of them by the write-back itself"
+    with closing(nights.odoo.connect("nightly")) as client:
+        record_property(
+            "said",
+            f"Odoo {client.read_version()}: {first.records} rows written ({archived} of them archived), "
+            f"{len(nights.read())} rows read back, {first.tables[0].read_back} of them by the write-back itself",
         )
 
 
@@ -221,7 +222,7 @@ def test_a_revoked_key_ends_the_job_with_code_2_and_a_key_that_works_goes_on(
 
 
 def test_a_server_that_is_killed_during_a_write_and_started_again_has_every_value_once(
-    nights: Nights, effective: Callable[[], Counter[tuple[str, str]]], capsys: pytest.CaptureFixture[str]
+    nights: Nights, effective: Callable[[], Counter[tuple[str, str]]], record_property: Callable[[str, object], None]
 ) -> None:
     killer = threading.Timer(0.03, nights.odoo.kill)
     waits: list[float] = []
@@ -239,8 +240,8 @@ def test_a_server_that_is_killed_during_a_write_and_started_again_has_every_valu
     assert report.records == len(nights.ids)
     assert nights.read() == expect(nights.ids)
     assert effective() == {(lead, field): 1 for lead in nights.ids for field in FIELDS}
-    with capsys.disabled():
-        print(f"\nOdoo killed and started again during apply: {report.records} rows written, each value once")
+    said = f"Odoo killed and started again during apply: {report.records} rows written, each value once"
+    record_property("said", said)
 
 
 def test_one_bad_record_costs_one_record_beside_a_conflict(nights: Nights) -> None:

@@ -23,7 +23,7 @@ def describe_type(name: str, declared: TypeEngine[Any]) -> TargetField:
     Examples
     --------
     >>> describe_type("score", Numeric(5, 2))
-    TargetField(name='score', kind='number', decimals=2, length=None)
+    TargetField(name='score', kind='number', decimals=2, length=None, empty=None)
 
     """
     kinds: tuple[tuple[type[TypeEngine[Any]], FieldKind], ...] = (
