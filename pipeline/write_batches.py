@@ -47,8 +47,8 @@ def send_batches(
     """Send batches one after the other, until the budget has no room for the next one.
 
     Every batch is noted as intended before it is sent, and what became of it after. Many batches without a
-    budget are noted by a thread, ahead of those that are sent, and sent by as many threads as the CRM takes:
-    it works while the ledger waits for its disk and the next batch is made.
+    budget are noted by a thread, ahead of those that are sent: the CRM works while the ledger waits for its disk.
+    Where it takes several at a time, they are sent by threads, too: it works while the next ones are made.
 
     Parameters
     ----------
@@ -70,11 +70,13 @@ def send_batches(
 
     """
     send_one = partial(_send_one, target, run_id)
-    is_many = target.patience.left is None and len(batches) >= AHEAD_FROM
     writers = target.capabilities().writers
-    steps = (
-        _send_ahead(ledger, batches, send_one, writers) if is_many else _send_each(ledger, batches, send_one, target)
-    )
+    if target.patience.left is not None or len(batches) < AHEAD_FROM:
+        steps = _send_each(ledger, batches, send_one, target)
+    elif writers == 1:  # an adapter that does not say that it may be called from threads is not
+        steps = _send_ahead(ledger, batches, send_one)
+    else:
+        steps = _send_side_by_side(ledger, batches, send_one, writers)
     found = []
     for one in steps:
         found.append(one)
@@ -96,8 +98,26 @@ def _send_each(ledger: Ledger, batches: Numbered, send_one: SendOne, target: Pat
             return
 
 
-def _send_ahead(ledger: Ledger, batches: Numbered, send_one: SendOne, writers: int) -> Iterator[Sent]:
-    """Send batches, in threads, while another one notes what is about to be sent, and what became of others.
+def _send_ahead(ledger: Ledger, batches: Numbered, send_one: SendOne) -> Iterator[Sent]:
+    """Send batches while a thread notes the end of the one before and the intent of the next one."""
+    with ThreadPoolExecutor(1) as clerk:
+        intended = clerk.submit(ledger.writes.intend, batches[0][0])
+        settled: Future[None] | None = None
+        for at, (number, batch) in enumerate(batches, start=1):
+            intended.result()
+            if at < len(batches):
+                intended = clerk.submit(ledger.writes.intend, batches[at][0])
+            sent = send_one(number, batch)
+            if settled is not None:
+                settled.result()
+            settled = clerk.submit(ledger.writes.settle, number, sent.results)
+            yield sent
+        if settled is not None:
+            settled.result()
+
+
+def _send_side_by_side(ledger: Ledger, batches: Numbered, send_one: SendOne, writers: int) -> Iterator[Sent]:
+    """Send several batches at a time, each by a thread, while another thread notes intents and ends.
 
     After an error the batches that were begun come to their end, and no other is sent.
     """
