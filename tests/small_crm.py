@@ -203,5 +203,6 @@ def make_demo(folder: Path) -> tuple[World, Answer]:
 
 def copy_world(world: World, folder: Path) -> World:
     """Copy a world without MLflow's artifacts, which nothing but MLflow's page reads."""
-    shutil.copytree(world.folder, folder, ignore=shutil.ignore_patterns("mlartifacts"))
+    # another process may be reading the world: what SQLite keeps beside a file then comes and goes, and holds nothing
+    shutil.copytree(world.folder, folder, ignore=shutil.ignore_patterns("mlartifacts", "*.db-shm", "*.db-wal"))
     return World(folder)
