@@ -220,7 +220,7 @@ def test_no_sentence_shows_a_sensitive_value(tmp_path, dry_run):
         report = extract_world(tmp_path, mappings, **world, deals=deals, dry_run=True)
         said = str(report)
     else:
-        with pytest.raises(DataError) as caught:
+        with pytest.raises(DataError, match=r"cannot be read \(not shown: sensitive\)") as caught:
             extract_world(tmp_path, mappings, **world, deals=deals)
         said = str(caught.value)
     assert "Table 'deals': 1 of 1 values of column 'amount' cannot be read (not shown: sensitive)" in said

@@ -264,7 +264,7 @@ def test_another_empty_table_is_left_out_and_said_so(tmp_path):
 
 
 def test_all_problems_of_all_tables_are_shown_together(stays):
-    with pytest.raises(DataError) as caught:
+    with pytest.raises(DataError, match=r"^Table 'customers': ") as caught:
         extract_world(
             stays,
             customers="customer_id  created_at  region\nC1  2024-01-01  north\nC1  2024-08-01  north",
