@@ -18,6 +18,8 @@ import pytest
 from fake_odoo_methods import METHODS, WRITES, Call
 from fake_odoo_models import FakeModel, OdooError
 
+from pipeline.adapters.odoo_action import ACTIONS, NAME
+
 Fault = Literal[
     "429", "502", "503", "504", "drop", "drop_after", "stall_after", "html", "error200", "serialization", "redirect"
 ]
@@ -65,6 +67,8 @@ class FakeOdoo:
         self._port = 0
         self.gone = threading.Event()
         self.add_model("crm.lead", LEAD_FIELDS)
+        actions = self.add_model(ACTIONS, {"name": {"type": "char"}, "model_name": {"type": "char"}})
+        actions.add({"name": NAME, "model_name": "crm.lead"})
         self.start()
 
     @property
@@ -131,7 +135,7 @@ class FakeOdoo:
             raise OdooError(404, "werkzeug.exceptions.NotFound", message)
         before = deepcopy(self.models[model]) if method in WRITES else None
         try:
-            return act(Call(self.models[model], user, arguments))
+            return act(Call(self.models[model], user, arguments, self.models))
         except OdooError:
             if before is not None:
                 self.models[model].records, self.models[model].written = before.records, before.written

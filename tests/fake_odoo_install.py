@@ -5,8 +5,10 @@ from typing import Any
 
 import pytest
 from fake_odoo import FakeOdoo
-from fake_odoo_methods import METHODS, Call
+from fake_odoo_methods import METHODS, Call, run_write
 from fake_odoo_models import OdooError, refuse_value
+
+from pipeline.adapters.odoo_action import NAME
 
 _TEXT, _LINK, _LINKS, _FLAG, _NUMBER = (
     {"type": kind} for kind in ("char", "many2one", "many2many", "boolean", "integer")
@@ -29,7 +31,11 @@ MODELS: Mapping[str, Mapping[str, dict[str, Any]]] = {
         **dict.fromkeys(("perm_read", "perm_write", "perm_create", "perm_unlink"), _FLAG),
     },
     "ir.rule": {"name": _TEXT, "model_id": _LINK, "groups": _LINKS, "domain_force": _TEXT},
-    "ir.actions.server": {"name": _TEXT, "model_id": _LINK, "state": _TEXT, "code": _TEXT},
+    "ir.actions.server": {
+        **dict.fromkeys(("name", "model_name", "state", "code"), _TEXT),
+        "model_id": _LINK,
+        "group_ids": _LINKS,
+    },
     "ir.actions.act_window": dict.fromkeys(("name", "res_model", "view_mode", "domain"), _TEXT),
     "ir.ui.menu": {"name": _TEXT, "action": _TEXT, "parent_id": _LINK, "sequence": _NUMBER},
     "ir.ui.view": {
@@ -122,6 +128,9 @@ class FakeInstall:
                     422, "odoo.exceptions.ValidationError", "duplicate key value violates unique constraint"
                 )
         made = CREATE(call)
+        for number in made if model == "ir.actions.server" else ():
+            action = call.model.records[number]
+            action["model_name"] = self.fake.models["ir.model"].records[action["model_id"]]["model"]
         for values in call.take("vals_list"):
             if model == "ir.model":
                 parts = [command[2] for command in values["field_id"]]
@@ -164,10 +173,12 @@ class FakeInstall:
             return [record["model"], record["res_id"]]
         raise refuse_value(f"External ID not found in the system: {name['module']}.{name['name']}")
 
-    def run(self, call: Call) -> bool:
-        """Run an action, whose code makes the unique index."""
-        for number in call.ids:
-            call.model.records[number]["state"] = "ran"
+    def run(self, call: Call) -> Any:
+        """Run an action: one that writes scores, or one whose code makes a unique index."""
+        [action] = (call.model.records[number] for number in call.ids)
+        if action["name"] == NAME:
+            return run_write(call)
+        action["state"] = "ran"
         return False
 
 

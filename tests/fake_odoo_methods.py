@@ -1,7 +1,8 @@
 """The methods of models that a fake Odoo answers to, with the arguments and the answers of the real ones."""
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from copy import deepcopy
+from dataclasses import dataclass, field
 from typing import Any
 
 from fake_odoo_models import FakeModel, OdooError, refuse_value
@@ -14,6 +15,7 @@ class Call:
     model: FakeModel
     user: str
     arguments: Mapping[str, Any]
+    models: Mapping[str, FakeModel] = field(default_factory=dict)
 
     @property
     def ids(self) -> list[int]:
@@ -123,6 +125,32 @@ def _has_access(call: Call) -> bool:
     return call.take("operation") not in call.model.forbidden.get(call.user, ())
 
 
+def run_write(call: Call) -> dict[str, Any]:
+    """What the code of our action does, whole or not at all."""
+    [action] = (call.model.records[number] for number in call.ids)
+    own = Call(call.models[action["model_name"]], call.user, {})
+    names, rows = call.context["fields"], call.context["rows"]
+    for name in names:
+        if name not in own.model.fields:
+            raise OdooError(422, "odoo.exceptions.UserError", f"Invalid field '{name}' on '{own.model.name}'")
+    own.check("write")
+    found = {row["id"]: [row[name] for name in names] for row in own.read([row[0] for row in rows], names)}
+    there = [row for row in rows if row[0] in found]
+    before = deepcopy((own.model.records, own.model.written))
+    try:
+        for number, expected, values in there:
+            if found[number] == expected:
+                own.model.change([number], dict(zip(names, values, strict=True)), call.user)
+    except OdooError as error:
+        own.model.records, own.model.written = before
+        raise refuse_value(f"{ValueError(str(error))!r} while evaluating\n'names, rows = ...'") from None
+    written = [number for number, expected, _ in there if found[number] == expected]
+    return {
+        "left": [[number, found[number]] for number in found if number not in written],
+        "written": [[row["id"], [row[name] for name in names]] for row in own.read(written, names)],
+    }
+
+
 METHODS: Mapping[str, Callable[[Call], Any]] = {
     "search": _search,
     "search_read": _search_read,
@@ -134,6 +162,7 @@ METHODS: Mapping[str, Callable[[Call], Any]] = {
     "create": _create,
     "unlink": _unlink,
     "has_access": _has_access,
+    "run": run_write,
 }
 
 WRITES = frozenset({"web_save_multi", "write", "create", "unlink"})

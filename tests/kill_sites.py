@@ -12,8 +12,9 @@ from crm_world import CRM_URL, SERVED, make_config, make_scores
 from faulty_crm import FaultyCrm
 from faulty_plan import KINDS, draw_plan
 from faulty_world import connected
+from odoo_installed import FIELDS, LEAD, install
 from odoo_server import RealOdoo
-from odoo_subject import FIELDS, LEAD, install, run_behind
+from odoo_subject import run_behind
 from postgres_server import Database
 from write_log import empty_log, install_log, read_log, remove_log
 

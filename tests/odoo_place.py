@@ -8,6 +8,7 @@ from typing import Any
 
 import pytest
 from fake_odoo import FakeOdoo
+from odoo_installed import install
 from odoo_server import RealOdoo
 
 from pipeline.adapters.odoo_client import OdooClient
@@ -103,6 +104,7 @@ class Overtaken:
 
     def __init__(self, client: OdooClient, act: Callable[[], object]) -> None:
         self._client = client
+        self.place = client.place
         self._acts = [act]
 
     @property
@@ -110,7 +112,7 @@ class Overtaken:
         return self._client.requests
 
     def call(self, model: str, method: str, **arguments: Any) -> Any:
-        if method == "web_save_multi" and self._acts:
+        if method == "run" and self._acts:
             self._acts.pop()()
         return self._client.call(model, method, **arguments)
 
@@ -170,8 +172,9 @@ def fake_place(fake_odoo: FakeOdoo) -> Iterator[Place]:
 
 
 @pytest.fixture
-def real_place(odoo: RealOdoo) -> Iterator[Place]:
+def real_place(odoo: RealOdoo, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Place]:
     """Leads of a real server, with a key of its own for the nightly user."""
+    install(odoo, tmp_path_factory.mktemp("install"))
     odoo.add_fields("crm.lead", FIELDS)
     keys = {**odoo.keys, "nightly": odoo.make_key("nightly")}
     with closing(Place(odoo, keys)) as place:

@@ -186,6 +186,22 @@ class RealOdoo:
             return [tuple(row) for row in connection.exec_driver_sql(statement, tuple(parameters))]
 
     @contextmanager
+    def saving(self, statement: str, parameters: Sequence[Any]) -> Iterator[None]:
+        """Somebody saves a record, and is done with it at the end."""
+        with self._connect_database() as connection:
+            connection.exec_driver_sql(statement, tuple(parameters))
+            yield
+
+    def await_lock(self, seconds: float = 30.0) -> None:
+        """Wait until somebody waits for a record that another is about to save."""
+        until = time.monotonic() + seconds
+        waiting = "SELECT count(*) FROM pg_stat_activity WHERE wait_event_type = 'Lock' AND datname = %s"
+        while self.query(waiting, (self.database,)) == [(0,)]:
+            if time.monotonic() > until:
+                raise TimeoutError("nobody waits for the record")
+            time.sleep(0.02)
+
+    @contextmanager
     def _connect_database(self) -> Iterator[Connection]:
         """Open its PostgreSQL, committed at the end."""
         settings = self.settings

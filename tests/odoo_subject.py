@@ -3,44 +3,19 @@
 from collections import Counter
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import closing, contextmanager
-from pathlib import Path
 from typing import Any
 
 from conformance import Row, Traits
-from crm_world import make_config
+from odoo_installed import LEAD
 from odoo_server import QUIET, RealOdoo
 from write_log import Run
 
 from pipeline.adapters.odoo_client import OdooClient
 from pipeline.adapters.odoo_follow_ups import OdooFollowUps
 from pipeline.adapters.odoo_history import OdooHistory
-from pipeline.adapters.odoo_install import OdooInstaller
 from pipeline.adapters.odoo_own import HISTORY
 from pipeline.adapters.odoo_target import OdooTarget
 from pipeline.adapters.target import TargetTable, Value
-from pipeline.config import Config
-
-LEAD = "crm.lead"
-FIELDS = {"x_ls_probability": "probability", "x_ls_grade": "grade", "x_ls_reasons_en": "reasons_en"}
-"""Fields of leads that `leadsieve crm install` makes for this test."""
-
-
-def install(server: RealOdoo, folder: Path, **write_back: Any) -> Config:
-    """Make in a real Odoo what scores, their history and tasks need; returns the deployment that needs it."""
-    mapping = {"target": LEAD, "key": "id", "fields": FIELDS, "decimals": 4}
-    place = {"adapter": "odoo", "url_env": "ODOO_URL", "database": server.database, "key_env": "ODOO_KEY"}
-    config = make_config(
-        folder,
-        sqlite=None,
-        **place,
-        tables={"conversion": mapping},
-        **{"history": {}, "follow_ups": {"flags": {"conversion": ["silent"]}}, **write_back},
-    )
-    installer = OdooInstaller(server.admin, config)
-    installer.install()
-    if not installer.is_member("nightly"):
-        installer.add_member("nightly")
-    return config
 
 
 def run_behind(server: RealOdoo) -> Run:

@@ -15,8 +15,9 @@ from conformance_write import (
 from crm_world import SERVED
 from fake_odoo import FakeOdoo
 from faulty_subject import FaultySubject
+from odoo_installed import FIELDS, install
 from odoo_server import RealOdoo
-from odoo_subject import FIELDS, OdooSubject, install, run_behind
+from odoo_subject import OdooSubject, run_behind
 from postgres_server import Database
 from sql_subject import SqlSubject
 from write_log import install_log, read_log, remove_log

@@ -12,11 +12,14 @@ from browser import Browser, find_chromium
 from odoo_deployment import make_deployment
 from odoo_server import RealOdoo
 
+from pipeline.adapters.odoo_action import find_action, run_action
 from pipeline.adapters.odoo_client import OdooClient, OdooRefusal
 from pipeline.adapters.odoo_follow_ups import OdooFollowUps
 from pipeline.adapters.odoo_history import OdooHistory
 from pipeline.adapters.odoo_install import OdooInstaller
-from pipeline.adapters.target import FollowUp, HistoryRow, TargetTable
+from pipeline.adapters.odoo_target import OdooTarget
+from pipeline.adapters.target import FollowUp, HistoryRow, TargetTable, WriteBatch
+from pipeline.errors import ConfigError
 
 LEADS = TargetTable("crm.lead", "id")
 QUIET = {"active_test": False, "tracking_disable": True, "lang": "en_US"}
@@ -138,6 +141,10 @@ def test_a_salesman_reads_the_scores_of_his_own_leads(odoo: RealOdoo, nightly: O
         assert [row["x_entity_id"] for row in rows] == [own]
         with pytest.raises(OdooRefusal, match="not allowed"):
             client.call("x_lead_score", "unlink", ids=[row["id"] for row in rows])
+        with pytest.raises(ConfigError, match=r"the action .* for 'crm\.lead': .* not allowed"):
+            find_action(client, "crm.lead")  # the nightly job sees it, and nobody else
+        with pytest.raises(OdooRefusal, match="not allowed"):
+            run_action(client, find_action(nightly, "crm.lead"), ["x_grade"], [[own, [False], ["A"]]])
     odoo.revoke_key(key)
     odoo.remove_leads([own])
     assert history.remove_history("r3") == 1
@@ -162,7 +169,8 @@ def test_an_internal_user_needs_nothing_but_the_group(odoo: RealOdoo, installed:
     installed.add_member("leadsieve-rep")
     key = odoo.make_key("leadsieve-rep")  # type: ignore[arg-type]
     with closing(OdooClient(odoo.url, odoo.database, key)) as client:
-        client.call("crm.lead", "web_save_multi", ids=[lead], vals_list=[{"x_grade": "A"}], specification={})
+        batch = WriteBatch(LEADS, "update", ("x_grade",), [str(lead)], [["B"]], [["A"]], "")
+        assert [result.status for result in OdooTarget(client).write_batch(batch)] == ["done"]
         history, tasks = OdooHistory(client, {"conversion": LEADS}), OdooFollowUps(client)
         history.add_history([make_row(lead, "r4")])
         assert history.remove_history("r4") == 1

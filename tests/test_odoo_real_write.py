@@ -3,6 +3,7 @@
 import threading
 from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -11,15 +12,17 @@ from typing import Any
 import pandas as pd
 import pytest
 from crm_world import make_scores, open_run
-from odoo_place import Overtaken, Place, make_odoo_config
+from odoo_place import LEADS, SCORED, Overtaken, Place, make_batch, make_odoo_config
 from odoo_server import RealOdoo
 from small_crm import run_cli
 
 from pipeline.adapters.odoo_target import OdooTarget
+from pipeline.adapters.patient import Patience, PatientTarget
 from pipeline.config import Config
 from pipeline.crm import Crm, make_crm, open_crm
 from pipeline.errors import ConfigError
 from pipeline.simulate import simulate_crm
+from pipeline.write_batches import send
 from pipeline.write_plan import make_plan
 from pipeline.write_report import WriteReport
 from pipeline.writeback import apply_plan, undo_run, write_back
@@ -260,3 +263,34 @@ def test_one_bad_record_costs_one_record_beside_a_conflict(nights: Nights) -> No
     assert (report.records, report.tables[0].conflicts) == (BATCH - 2, 1)
     assert {write.record_id for write in refused} == {ids[4]}
     assert nights.read(ids) == {**expect(ids), ids[0]: (0.0, "mine", False), ids[4]: EMPTY}
+
+
+def test_what_a_person_saves_while_a_batch_is_written_stays_and_the_others_are_written(nights: Nights) -> None:
+    odoo, ids = nights.odoo, nights.ids[:BATCH]
+    edited = ids[7]
+    batch = make_batch(ids, [(0.0, None, None)] * BATCH, [(0.5, "A", "客户活跃")] * BATCH)
+    with nights.place.open() as target, ThreadPoolExecutor(1) as thread:
+        target.describe(LEADS, SCORED)
+        with odoo.saving("UPDATE crm_lead SET x_trial_grade = 'mine' WHERE id = %s", (int(edited),)):
+            writing = thread.submit(target.write_batch, batch)  # its action began before the person's save ends
+            odoo.await_lock()
+            assert not writing.done()
+        results = writing.result(timeout=60)
+    ends = {result.record_id: (result.status, result.message) for result in results}
+    assert ends.pop(edited) == ("conflict", "x_trial_grade: expected None, found 'mine'")
+    assert set(ends.values()) == {("done", None)}
+    assert nights.read(ids) == {**dict.fromkeys(ids, (0.5, "A", "客户活跃")), edited: (0.0, "mine", False)}
+
+
+def test_a_lead_of_another_company_is_refused_by_odoos_own_rules(nights: Nights) -> None:
+    admin, [first, foreign, last] = nights.odoo.admin, nights.ids[:3]
+    found = admin.call("res.company", "search", domain=[["name", "=", "trial: another"]])
+    [company] = found or admin.call("res.company", "create", vals_list=[{"name": "trial: another"}])
+    nights.odoo.execute("UPDATE crm_lead SET company_id = %s WHERE id = %s", (company, int(foreign)))
+    batch = make_batch([first, foreign, last], [(0.0, None, None)] * 3, [(0.5, "A", "x")] * 3)
+    with nights.place.open() as target:
+        ends = send(PatientTarget(target, Patience()), batch)
+    assert [end.status for end in ends] == ["done", "rejected", "done"]
+    assert "is not allowed for this user" in str(ends[1].message)
+    nights.odoo.execute("UPDATE crm_lead SET company_id = NULL WHERE id = %s", (int(foreign),))
+    assert nights.read([first, foreign, last]) == {first: (0.5, "A", "x"), foreign: EMPTY, last: (0.5, "A", "x")}

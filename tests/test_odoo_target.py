@@ -9,8 +9,9 @@ import pytest
 from fake_odoo import FakeOdoo, Fault
 from odoo_place import LEADS, SCORED, Place, make_batch, name_ends
 
+from pipeline.adapters.odoo_action import ACTIONS
 from pipeline.adapters.odoo_client import OdooClient
-from pipeline.adapters.odoo_target import OdooTarget
+from pipeline.adapters.odoo_target import WORTH_HALVING, OdooTarget
 from pipeline.adapters.patient import Patience, PatientTarget
 from pipeline.adapters.target import TargetField, TargetTable
 from pipeline.errors import ConfigError, CrmError, PassingCrmError
@@ -91,13 +92,33 @@ def test_each_record_of_a_batch_has_an_end_of_its_own(place: Place) -> None:
     assert place.read([changed, edited, lost, there], *SCORED) == [NEW, (0.25, "mine", "old"), NEW, NEW]
 
 
-def test_one_that_is_deleted_after_it_was_read_costs_only_itself(place: Place) -> None:
-    first, gone, last = place.add(SHOWN, SHOWN, SHOWN)
-    with place.open(before_write=lambda: place.delete(gone)) as target:
-        results = target.write_batch(make_batch([first, gone, last], [OLD] * 3, [NEW] * 3))
-        assert target.requests == 5  # fields, read, refused, read again, written
-    assert name_ends(results) == ["done", "missing", "done"]
-    assert place.read([first, last], *SCORED) == [NEW, NEW]
+def test_what_somebody_does_right_before_the_write_costs_only_that_record(place: Place) -> None:
+    first, gone, edited = place.add(SHOWN, SHOWN, SHOWN)
+
+    def act() -> None:
+        place.delete(gone)
+        place.edit(edited, x_trial_grade="mine")
+
+    with place.open(before_write=act) as target:
+        results = target.write_batch(make_batch([first, gone, edited], [OLD] * 3, [NEW] * 3))
+        assert target.requests == 3  # fields, the action, and its run
+    assert name_ends(results) == ["done", "missing", "conflict"]
+    assert place.read([first, edited], *SCORED) == [NEW, (0.25, "mine", "old")]
+
+
+def test_an_odoo_without_the_action_is_refused_before_anything_is_written(
+    fake_odoo: FakeOdoo, fake_place: Place
+) -> None:
+    [lead] = fake_place.add(SHOWN)
+    fake_odoo.models[ACTIONS].records.clear()
+    with fake_place.open() as target:
+        with pytest.raises(
+            ConfigError, match=r"the action 'leadsieve: write scores .* for 'crm\.lead': it does not exist"
+        ):
+            target.describe(LEADS, SCORED)
+        with pytest.raises(ConfigError, match=r"An administrator makes it, .* with `leadsieve crm install"):
+            target.write_batch(make_batch([lead], [OLD], [NEW]))
+    assert fake_place.read([lead], *SCORED) == [OLD]
 
 
 @pytest.mark.parametrize(
@@ -137,7 +158,7 @@ def test_a_large_batch_goes_in_two_halves_and_one_bad_record_costs_one_record(fa
     batch = make_batch(ids, [OLD] * 240, values)
     with fake_place.open() as target:
         results = target.write_batch(batch)
-        assert Counter(name_ends(results[:120])) == {"rejected": 119, "conflict": 1}  # one transaction with the bad one
+        assert Counter(name_ends(results[:120])) == {"rejected": 120}  # one transaction with the bad one
         assert Counter(name_ends(results[120:])) == {"done": 120}
         ends = name_ends(send(PatientTarget(target, Patience()), batch))
     assert {at: end for at, end in enumerate(ends) if end != "done"} == {7: "conflict", 30: "rejected"}
@@ -177,15 +198,15 @@ def test_records_of_odoo_are_neither_added_nor_removed(fake_place: Place, action
     assert fake_place.read([lead], *SCORED) == [OLD]
 
 
-def test_a_batch_is_two_requests_and_one_that_is_there_already_is_one(fake_place: Place) -> None:
-    ids = fake_place.add(*[SHOWN] * 3)
+def test_a_batch_is_one_request_and_a_large_one_two(fake_place: Place) -> None:
+    ids = fake_place.add(*[SHOWN] * 2 * WORTH_HALVING)
     with fake_place.open() as target:
         target.describe(LEADS, SCORED)
         before = target.requests
-        target.write_batch(make_batch(ids, [OLD] * 3, [NEW] * 3))
-        assert target.requests - before == 2
-        target.write_batch(make_batch(ids, [OLD] * 3, [NEW] * 3))
-        assert target.requests - before == 3
+        target.write_batch(make_batch(ids[:3], [OLD] * 3, [NEW] * 3))
+        assert target.requests - before == 1
+        target.write_batch(make_batch(ids, [OLD] * len(ids), [NEW] * len(ids)))
+        assert target.requests - before == 3 == 1 + target.capabilities().requests_per_batch
 
 
 @pytest.mark.parametrize("fault", ["drop_after", "stall_after"])
@@ -196,7 +217,7 @@ def test_a_batch_whose_answer_got_lost_is_sent_again_and_written_once(
     batch = make_batch(ids, [OLD] * 2, [NEW] * 2)
     counts = fake_odoo.models["crm.lead"].written
     counts.clear()
-    fake_odoo.fail(fault, "web_save_multi")
+    fake_odoo.fail(fault, "run")
     with closing(fake_place.connect(read_s=0.2)) as client:
         target = OdooTarget(client)
         with pytest.raises(PassingCrmError, match=r"was not answered within|the connection failed or broke"):

@@ -4,7 +4,9 @@ Odoo answers an error with a JSON object of `name` (class of the exception), `me
 and `debug` (a traceback, never looked at). Whatever else comes, comes from something before it.
 """
 
+import ast
 import json
+import re
 from collections.abc import Iterator, Mapping
 from email.utils import parsedate_to_datetime
 from time import time
@@ -42,6 +44,8 @@ _PASSING = (
     "odoo.sql_db.",
 )
 """Beginnings of the names of exceptions that are about the moment and not about what was sent."""
+
+_IN_ACTION = re.compile(r"\w+\((.*)\) while evaluating$", re.MULTILINE)
 
 
 class OdooRefusal(CrmError):  # noqa: N818  (not a fault: an answer)
@@ -174,20 +178,33 @@ def _describe_error(status: int, answer: Mapping[str, Any], where: str, sent: Ma
 
 
 def clean_message(message: Any, sent: Mapping[str, Any]) -> str:
-    """First line of a message, with every value blotted out that was sent in records.
+    r"""First line of a message, with every value blotted out that was sent in records: as such, or for the action.
 
     Examples
     --------
     >>> clean_message("could not convert string to float: 'a lot'", {"vals": {"x_score": "a lot"}})
     "could not convert string to float: '…'"
+    >>> clean_message("KeyError('x_score') while evaluating\nrows = ...", {})
+    'x_score'
 
     """
-    lines = str(message or "it gives no reason").strip().splitlines()
+    lines = _unwrap(str(message or "it gives no reason")).strip().splitlines()
     text = lines[0][:1000] if lines else ""
-    values = {str(value) for name in ("vals", "vals_list") for value in _find_values(sent.get(name))}
+    records = (sent.get("vals"), sent.get("vals_list"), (sent.get("context") or {}).get("rows"))
+    shown = {str(value) for record in records for value in _find_values(record)}
+    values = shown | {repr(value)[1:-1] for value in shown}
     for value in sorted((value for value in values if len(value) > 1 and value in text), key=len, reverse=True):
         text = text.replace(value, "…")
     return text[:300].rstrip(". ")
+
+
+def _unwrap(message: str) -> str:
+    """Text of an error in the code of an action, of which Odoo shows the `repr`, and then the code."""
+    wrapped = _IN_ACTION.match(message)
+    try:
+        return str(ast.literal_eval(wrapped[1])) if wrapped else message
+    except (SyntaxError, ValueError):
+        return message
 
 
 def _find_values(sent: Any) -> Iterator[str | int | float]:

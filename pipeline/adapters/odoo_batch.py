@@ -1,15 +1,17 @@
-"""One batch on its way to Odoo: which of its records may still be written, and what became of the others."""
+"""One batch on its way to Odoo: what of it is sent, and what became of its records."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from typing import Any
 
 from pipeline.adapters.odoo_fields import OdooField
-from pipeline.adapters.target import FieldValues, RecordResult, Status, Value, WriteBatch
+from pipeline.adapters.target import RecordResult, Status, Value, WriteBatch
+
+GONE = "the record does not exist"
 
 
 class OdooBatch:
-    """A batch whose records are compared, written and compared again.
+    """A batch: what is sent of it, and what its records became by the answer.
 
     Parameters
     ----------
@@ -28,52 +30,42 @@ class OdooBatch:
         self._ends: dict[str, RecordResult] = {}
         self.left = list(batch.ids)
         for record_id in batch.ids:
+            if not is_id(record_id):
+                self._end(record_id, "missing", GONE)
+                continue
             faults = map(OdooField.find_fault, self._fields, self._values[record_id])
             if fault := next(filter(None, faults), None):
                 self._end(record_id, "rejected", fault)
         self._keep_left()
 
-    def compare(self, found: FieldValues) -> None:
-        """Take out of what is left: records that are gone, that have their values, or that somebody changed."""
-        columns = [found.columns[name] for name in self._batch.fields]
-        current = dict(zip(found.ids, zip(*columns, strict=True), strict=True))
+    def make_rows(self) -> list[list[Any]]:
+        """Rows of id, expected and new values for the action, as Odoo has them."""
+        return [
+            [int(record_id), _show(self._expected[record_id]), _show(self._values[record_id])]
+            for record_id in self.left
+        ]
+
+    def settle(self, left: Sequence[Any], written: Sequence[Any]) -> None:
+        """End what was sent, by the rows that Odoo left as they were and those it wrote, as they are now."""
+        found, kept = self._read(left), self._read(written)
         for record_id in self.left:
-            row = current.get(record_id)
+            wanted = self._values[record_id]
+            row = kept.get(record_id, found.get(record_id))
             if row is None:
-                self._end(record_id, "missing", "the record does not exist")
-            elif row == self._values[record_id]:
+                self._end(record_id, "missing", GONE)
+            elif row == wanted:
                 self._end(record_id, "done")
-            elif row != self._expected[record_id]:
+            elif record_id in kept:
+                difference = self._describe_difference(wanted, row)
+                self._end(record_id, "rejected", f"Odoo did not keep what was sent: {difference}")
+            elif row == self._expected[record_id]:
+                self._end(record_id, "rejected", "Odoo left it, though it is as expected")
+            else:
                 self._end(record_id, "conflict", self._describe_difference(self._expected[record_id], row))
         self._keep_left()
 
-    def make_arguments(self) -> dict[str, Any]:
-        """Return what `web_save_multi` gets for what is left."""
-        names = self._batch.fields
-        return {
-            "ids": [int(record_id) for record_id in self.left],
-            "vals_list": [dict(zip(names, self._values[record_id], strict=True)) for record_id in self.left],
-            "specification": {name: {} for name in names},
-        }
-
-    def verify(self, rows: Sequence[Mapping[str, Any]]) -> None:
-        """End what is left: it is done where Odoo now has what was sent."""
-        names = self._batch.fields
-        columns = [field.read([row[name] for row in rows]) for name, field in zip(names, self._fields, strict=True)]
-        kept = dict(zip((str(row["id"]) for row in rows), zip(*columns, strict=True), strict=True))
-        for record_id in self.left:
-            row = kept.get(record_id)
-            if row == self._values[record_id]:
-                self._end(record_id, "done")
-            elif row is None:
-                self._end(record_id, "rejected", "Odoo did not say what it wrote")
-            else:
-                difference = self._describe_difference(self._values[record_id], row)
-                self._end(record_id, "rejected", f"Odoo did not keep what was sent: {difference}")
-        self._keep_left()
-
     def reject(self, reason: str) -> None:
-        """End what is left: Odoo refuses it as a whole, and has written none of it."""
+        """End what was sent: Odoo refuses it as a whole, and has written none of it."""
         for record_id in self.left:
             self._end(record_id, "rejected", reason)
         self._keep_left()
@@ -86,6 +78,11 @@ class OdooBatch:
         """Record to its values, as Odoo keeps them."""
         kept = [field.keep(column) for field, column in zip(self._fields, columns, strict=True)]
         return dict(zip(self._batch.ids, zip(*kept, strict=True), strict=True))
+
+    def _read(self, rows: Sequence[Any]) -> dict[str, tuple[Value, ...]]:
+        """Record to its values, from rows of id and values."""
+        columns = [field.read([values[at] for _, values in rows]) for at, field in enumerate(self._fields)]
+        return dict(zip((str(number) for number, _ in rows), zip(*columns, strict=True), strict=True))
 
     def _describe_difference(self, expected: Sequence[Value], found: Sequence[Value]) -> str:
         """First field that is not as expected."""
@@ -110,3 +107,13 @@ def cut_batch(batch: WriteBatch, start: int, end: int | None) -> WriteBatch:
         expected=[column[part] for column in batch.expected],
         values=[column[part] for column in batch.values],
     )
+
+
+def _show(row: Sequence[Value]) -> list[Any]:
+    """Values as Odoo shows them: False where there is none."""
+    return [False if value is None else value for value in row]
+
+
+def is_id(record_id: str) -> bool:
+    """Whether a text can be the id of a record of Odoo, and is how we write that id."""
+    return record_id.isascii() and record_id.isdigit() and record_id[0] != "0" and int(record_id) < 2**31

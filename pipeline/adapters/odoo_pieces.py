@@ -1,9 +1,10 @@
 """What `leadsieve crm install` makes in Odoo, as a list: groups, rights, fields, views and the rest."""
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from types import MappingProxyType
 from typing import Any
 
+from pipeline.adapters.odoo_action import ACTIONS, CODE, NAME
 from pipeline.adapters.odoo_own import HISTORY, LINKS, TASK_KEY, TASK_TYPE
 from pipeline.adapters.odoo_piece import Piece, make_access, make_field, make_rule
 from pipeline.adapters.odoo_views import Shown, list_history_views, list_views
@@ -76,6 +77,7 @@ def list_pieces(config: Config, models: frozenset[str]) -> list[Piece]:
     pieces = [_make_group(), *_list_read_rights(models)]
     for name, table in tables.items():
         pieces += _list_fields(name, config.targets[name].kind, table)
+    pieces += _list_writing({table.target for table in tables.values()})
     if section.history:
         pieces += [_make_history(), _make_unique(), *_list_history_rights()]
     if section.follow_ups:
@@ -129,6 +131,22 @@ def _list_fields(target: str, kind: str, table: FieldMap) -> Iterator[Piece]:
         ttype = "text" if value in _LONG else _TYPES.get(SCORE_VALUES[value], "char")
         text = "Written by leadsieve. A value that somebody else writes is kept, and reported as a conflict."
         yield make_field(table.target, name, ttype, label_field(kind, value), help=text)
+
+
+def _list_writing(models: Iterable[str]) -> Iterator[Piece]:
+    """Actions that write scores; the nightly job may see and run those of its own group."""
+    for model in sorted(models):
+        values = {
+            "name": NAME,
+            "model_id": f"@{{model:{model}}}",
+            "state": "code",
+            "code": CODE,
+            "group_ids": [f"@{{{GROUP}}}"],
+        }
+        name, title = f"write_{model.replace('.', '_')}", f"action that writes scores to {model}"
+        yield Piece(name, ACTIONS, title, values, ("name", "model_id"), kept=("name", "code", "group_ids"))
+    yield make_access("read_actions", ACTIONS, f"@{{{GROUP}}}", "r")
+    yield make_rule("only_own_actions", ACTIONS, [f"@{{{GROUP}}}"], f"[('group_ids', 'in', [@{{{GROUP}}}])]")
 
 
 def _make_history() -> Piece:
