@@ -92,16 +92,6 @@ def _fields_get(call: Call) -> dict[str, Any]:
     }
 
 
-def _save_multi(call: Call) -> list[Any]:
-    call.check("write")
-    values = call.take("vals_list")
-    if len(values) != len(call.ids):
-        raise refuse_value("Each record must have a corresponding vals entry.")
-    for number, entry in zip(call.ids, values, strict=True):
-        call.model.change([number], entry, call.user)
-    return call.read(call.ids, list(call.take("specification")) or ["id"], None)
-
-
 def _write(call: Call) -> bool:
     call.check("write")
     call.model.change(call.ids, call.take("vals"), call.user)
@@ -127,7 +117,10 @@ def _has_access(call: Call) -> bool:
 
 def run_write(call: Call) -> dict[str, Any]:
     """What the code of our action does, whole or not at all."""
-    [action] = (call.model.records[number] for number in call.ids)
+    [number] = call.ids
+    if number not in call.model.records:
+        raise OdooError(404, "odoo.exceptions.MissingError", f"Record does not exist: {call.model.name}({number},)")
+    action = call.model.records[number]
     own = Call(call.models[action["model_name"]], call.user, {})
     names, rows = call.context["fields"], call.context["rows"]
     for name in names:
@@ -157,7 +150,6 @@ METHODS: Mapping[str, Callable[[Call], Any]] = {
     "search_count": _search_count,
     "read": _read,
     "fields_get": _fields_get,
-    "web_save_multi": _save_multi,
     "write": _write,
     "create": _create,
     "unlink": _unlink,
@@ -165,4 +157,4 @@ METHODS: Mapping[str, Callable[[Call], Any]] = {
     "run": run_write,
 }
 
-WRITES = frozenset({"web_save_multi", "write", "create", "unlink"})
+WRITES = frozenset({"write", "create", "unlink"})

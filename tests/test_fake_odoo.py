@@ -44,8 +44,8 @@ ANSWERS: dict[str, tuple[str, dict[str, Any], Any]] = {
     "what is gone is not read": ("read", {"ids": [GONE], "fields": ["name"]}, []),
     "and cannot be written": ("write", {"ids": [GONE], "vals": {"x_trial_grade": "Z"}}, "missing"),
     "one that is gone fails all": (
-        "web_save_multi",
-        {"ids": ["FIRST", GONE], "vals_list": [{"x_trial_grade": "Z"}] * 2, "specification": {}},
+        "write",
+        {"ids": ["FIRST", GONE], "vals": {"x_trial_grade": "Z"}},
         "missing",
     ),
     "reading a field that is not there": ("read", {"ids": "IDS", "fields": ["x_no"]}, "value"),
@@ -54,11 +54,6 @@ ANSWERS: dict[str, tuple[str, dict[str, Any], Any]] = {
     "text is no number": ("write", {"ids": "IDS", "vals": {"x_trial_probability": "many"}}, "value"),
     "not a choice": ("write", {"ids": "IDS", "vals": {"x_trial_choice": "C"}}, "value"),
     "parts of a second": ("write", {"ids": "IDS", "vals": {"x_trial_at": "2024-05-01 02:00:00.5"}}, "value"),
-    "fewer values than records": (
-        "web_save_multi",
-        {"ids": "IDS", "vals_list": [{}], "specification": {}},
-        "value",
-    ),
     "an argument is forgotten": ("search", {}, "value"),
     "a method that is not there": ("search_most", {"domain": []}, "model"),
     "fields, those that are not there left out": (
@@ -67,19 +62,6 @@ ANSWERS: dict[str, tuple[str, dict[str, Any], Any]] = {
         {"x_trial_grade": {"type": "char", "size": 10, "readonly": False}},
     ),
     "rights": ("has_access", {"operation": "write"}, True),
-    "saving answers with what is kept, cut to size": (
-        "web_save_multi",
-        {
-            "ids": "IDS",
-            "vals_list": [{}, {"x_trial_grade": "A" * 11}, {"x_trial_grade": None}],
-            "specification": {"x_trial_grade": {}},
-        },
-        [
-            {"id": 0, "x_trial_grade": "B"},
-            {"id": 1, "x_trial_grade": "A" * 10},
-            {"id": 2, "x_trial_grade": False},
-        ],
-    ),
 }
 """Method, arguments, and the answer or the kind of refusal; the records of the test are 0, 1 and 2 in it."""
 

@@ -11,7 +11,7 @@ from odoo_place import LEADS, SCORED, Place, make_batch, name_ends
 
 from pipeline.adapters.odoo_action import ACTIONS
 from pipeline.adapters.odoo_client import OdooClient
-from pipeline.adapters.odoo_target import WORTH_HALVING, OdooTarget
+from pipeline.adapters.odoo_target import OdooTarget
 from pipeline.adapters.patient import Patience, PatientTarget
 from pipeline.adapters.target import TargetField, TargetTable
 from pipeline.errors import ConfigError, CrmError, PassingCrmError
@@ -20,6 +20,16 @@ from pipeline.write_batches import send
 OLD = (0.25, "B", "old")
 NEW = (0.75, "A", "客户活跃")
 SHOWN = {"x_trial_probability": 0.25, "x_trial_grade": "B", "x_trial_reasons": "old"}
+
+
+class Answering:
+    """A client whose server answers to the action as its code says, which somebody changed."""
+
+    def __init__(self, client: OdooClient, answer: Any) -> None:
+        self._client, self._answer, self.place = client, answer, client.place
+
+    def call(self, model: str, method: str, **arguments: Any) -> Any:
+        return self._answer if method == "run" else self._client.call(model, method, **arguments)
 
 
 def test_fields_are_told_as_odoo_declares_them(place: Place) -> None:
@@ -151,15 +161,13 @@ def test_what_odoo_refuses_is_rejected_as_a_whole_and_not_repeated_in_the_messag
     assert place.read([first, second], *SCORED) == [OLD, OLD]
 
 
-def test_a_large_batch_goes_in_two_halves_and_one_bad_record_costs_one_record(fake_place: Place) -> None:
+def test_one_bad_record_of_many_costs_one_record_beside_a_conflict(fake_place: Place) -> None:
     ids = fake_place.add(*[SHOWN] * 240)
     fake_place.edit(ids[7], x_trial_grade="mine")
     values = [("quite likely", "A", "x") if at == 30 else NEW for at in range(240)]
     batch = make_batch(ids, [OLD] * 240, values)
     with fake_place.open() as target:
-        results = target.write_batch(batch)
-        assert Counter(name_ends(results[:120])) == {"rejected": 120}  # one transaction with the bad one
-        assert Counter(name_ends(results[120:])) == {"done": 120}
+        assert Counter(name_ends(target.write_batch(batch))) == {"rejected": 240}  # one transaction
         ends = name_ends(send(PatientTarget(target, Patience()), batch))
     assert {at: end for at, end in enumerate(ends) if end != "done"} == {7: "conflict", 30: "rejected"}
     assert Counter(fake_place.read(ids, *SCORED)) == {NEW: 238, OLD: 1, (0.25, "mine", "old"): 1}
@@ -198,15 +206,33 @@ def test_records_of_odoo_are_neither_added_nor_removed(fake_place: Place, action
     assert fake_place.read([lead], *SCORED) == [OLD]
 
 
-def test_a_batch_is_one_request_and_a_large_one_two(fake_place: Place) -> None:
-    ids = fake_place.add(*[SHOWN] * 2 * WORTH_HALVING)
+def test_a_batch_is_one_request(fake_place: Place) -> None:
+    ids = fake_place.add(*[SHOWN] * 200)
     with fake_place.open() as target:
         target.describe(LEADS, SCORED)
         before = target.requests
-        target.write_batch(make_batch(ids[:3], [OLD] * 3, [NEW] * 3))
-        assert target.requests - before == 1
-        target.write_batch(make_batch(ids, [OLD] * len(ids), [NEW] * len(ids)))
-        assert target.requests - before == 3 == 1 + target.capabilities().requests_per_batch
+        target.write_batch(make_batch(ids, [OLD] * 200, [NEW] * 200))
+        assert target.requests - before == 1 == target.capabilities().requests_per_batch
+
+
+@pytest.mark.parametrize("answer", [False, {"left": []}])
+def test_an_action_that_somebody_changed_is_told(fake_place: Place, answer: Any) -> None:
+    [lead] = fake_place.add(SHOWN)
+    with closing(fake_place.connect()) as client:
+        target = OdooTarget(Answering(client, answer))  # type: ignore[arg-type]
+        with pytest.raises(
+            ConfigError, match=r"answers otherwise than it should, .* puts it right with `leadsieve crm"
+        ):
+            target.write_batch(make_batch([lead], [OLD], [NEW]))
+
+
+def test_an_action_that_is_removed_meanwhile_ends_the_run(fake_odoo: FakeOdoo, fake_place: Place) -> None:
+    [lead] = fake_place.add(SHOWN)
+    with fake_place.open() as target:
+        target.describe(LEADS, SCORED)
+        fake_odoo.models[ACTIONS].records.clear()
+        with pytest.raises(ConfigError, match=r"An administrator makes it, .* with `leadsieve crm install"):
+            target.write_batch(make_batch([lead], [OLD], [NEW]))
 
 
 @pytest.mark.parametrize("fault", ["drop_after", "stall_after"])

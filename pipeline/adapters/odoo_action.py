@@ -2,15 +2,20 @@
 
 Odoo's own methods have no condition in a write, and check the rights of every record by itself, which takes
 more than half of a write's time. So `leadsieve crm install` makes an action whose code does for a batch what an
-`UPDATE ... WHERE` does in a database. The nightly user may run it, by its group, and it does nothing that this
-user may not do by itself: rights to the records and to the fields are those of the user.
+`UPDATE ... WHERE` does in a database. The nightly user may run it, by its group. Its rights to the model, the
+records and the fields are asked for once a batch; then the fields of ours, and no others, are written as Odoo's
+superuser. So what an app forbids in a `write` of its own is not forbidden here: scores go to contacts that are
+colleagues, too.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from typing import Any
 
 from pipeline.adapters.odoo_client import OdooClient, OdooRefusal
 from pipeline.adapters.odoo_own import QUIET, expecting_install
+from pipeline.errors import ConfigError
+
+Rows = list[list[Any]]
 
 ACTIONS = "ir.actions.server"
 
@@ -71,9 +76,35 @@ def find_action(client: OdooClient, model: str) -> int:
     return int(found[0])
 
 
-def run_action(client: OdooClient, action: int, fields: Sequence[str], rows: Sequence[Any]) -> Mapping[str, Any]:
-    """Run the action; returns the rows it left as they were, and those it has written as they are now."""
-    answer: Mapping[str, Any] = client.call(
-        ACTIONS, "run", ids=[action], context={"fields": list(fields), "rows": list(rows)}
-    )
-    return answer
+def run_action(client: OdooClient, action: int, fields: Sequence[str], rows: Rows) -> tuple[Rows, Rows]:
+    """Run the action.
+
+    Parameters
+    ----------
+    client : OdooClient
+        Odoo.
+    action : int
+        Id of the action.
+    fields : sequence of str
+        Fields that are written.
+    rows : list
+        Id, expected values and new values of each record, as Odoo shows them.
+
+    Returns
+    -------
+    tuple of list
+        Id and values of the records it left as they are, and of those it has written, as they are now.
+
+    Raises
+    ------
+    ConfigError
+        If the action is not as `crm install` makes it.
+
+    """
+    answer = client.call(ACTIONS, "run", ids=[action], context={"fields": list(fields), "rows": rows})
+    if not isinstance(answer, dict) or set(answer) != {"left", "written"}:
+        raise ConfigError(
+            f"{client.place}: the action '{NAME}' answers otherwise than it should, so somebody changed it. An "
+            "administrator puts it right with `leadsieve crm install`; the next job looks at what was written."
+        )
+    return answer["left"], answer["written"]

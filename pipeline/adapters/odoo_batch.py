@@ -1,7 +1,6 @@
 """One batch on its way to Odoo: what of it is sent, and what became of its records."""
 
 from collections.abc import Mapping, Sequence
-from dataclasses import replace
 from typing import Any
 
 from pipeline.adapters.odoo_fields import OdooField
@@ -96,17 +95,6 @@ class OdooBatch:
 
     def _keep_left(self) -> None:
         self.left = [record_id for record_id in self.left if record_id not in self._ends]
-
-
-def cut_batch(batch: WriteBatch, start: int, end: int | None) -> WriteBatch:
-    """Return a part of a batch."""
-    part = slice(start, end)
-    return replace(
-        batch,
-        ids=batch.ids[part],
-        expected=[column[part] for column in batch.expected],
-        values=[column[part] for column in batch.values],
-    )
 
 
 def _show(row: Sequence[Value]) -> list[Any]:

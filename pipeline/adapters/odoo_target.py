@@ -1,11 +1,10 @@
 """Writing scores to Odoo 19: fields of ours on its records, through the JSON-2 API."""
 
 from collections.abc import Mapping, Sequence
-from concurrent.futures import ThreadPoolExecutor, wait
 from typing import Any
 
 from pipeline.adapters.odoo_action import find_action, run_action
-from pipeline.adapters.odoo_batch import OdooBatch, cut_batch, is_id
+from pipeline.adapters.odoo_batch import OdooBatch, is_id
 from pipeline.adapters.odoo_client import OdooClient, OdooRefusal
 from pipeline.adapters.odoo_fields import ATTRIBUTES, OdooField, find_fields
 from pipeline.adapters.target import (
@@ -21,18 +20,13 @@ from pipeline.errors import ConfigError
 CONTEXT = {"active_test": False, "lang": "en_US"}
 """Archived records are there; messages in English."""
 
-WORTH_HALVING = 100
-"""Records from which on half a batch is worth a request of its own."""
-
 
 class OdooTarget:
     """Models of an Odoo that scores are written to; `TargetTable("crm.lead", "id")`.
 
     Records are only updated, by an action within Odoo (see `odoo_action`): it locks them, and leaves alone
-    those that somebody changed. Who saves one of them meanwhile waits for the end of the batch.
-
-    A batch is two transactions of Odoo at the same time: while one waits for the database the other goes
-    on. Each is written whole or not at all. The answer is what Odoo holds at the end of it.
+    those that somebody changed. Who saves one of them meanwhile waits for the end of the batch. A batch is
+    one transaction of Odoo; the answer is what Odoo holds at the end of it.
 
     Parameters
     ----------
@@ -43,7 +37,6 @@ class OdooTarget:
 
     def __init__(self, client: OdooClient) -> None:
         self._client = client
-        self._threads = ThreadPoolExecutor(2, thread_name_prefix="odoo")
         self._models: dict[str, Mapping[str, Mapping[str, Any]]] = {}
         self._actions: dict[str, int] = {}
 
@@ -60,7 +53,7 @@ class OdooTarget:
             failure="atomic",
             rate_per_second=None,
             max_read=2000,
-            requests_per_batch=2,
+            requests_per_batch=1,
         )
 
     def describe(self, target: TargetTable, fields: Sequence[str]) -> dict[str, TargetField]:
@@ -104,25 +97,13 @@ class OdooTarget:
         if batch.action != "update":
             message = f"records of Odoo are only updated, never with '{batch.action}'"
             return [RecordResult(record_id, "rejected", message) for record_id in batch.ids]
-        fields = self._open(batch.table, batch.fields)
-        middle = len(batch.ids) // 2
-        if middle < WORTH_HALVING:
-            return self._write(OdooBatch(batch, fields), batch)
-        halves = [OdooBatch(cut_batch(batch, 0, middle), fields), OdooBatch(cut_batch(batch, middle, None), fields)]
-        running = [self._threads.submit(self._write, half, batch) for half in halves]
-        wait(running)  # nothing is under way any more when one of them raises
-        return [result for half in running for result in half.result()]
-
-    def _write(self, made: OdooBatch, batch: WriteBatch) -> list[RecordResult]:
-        """Write one transaction."""
-        try:
-            action = self._find_action(batch.table.name)
-            answer = run_action(self._client, action, batch.fields, made.make_rows())
-        except OdooRefusal as refusal:
-            self._check_deployment(batch.table, batch.fields, refusal)
-            made.reject(str(refusal))
-        else:
-            made.settle(answer["left"], answer["written"])
+        made = OdooBatch(batch, self._open(batch.table, batch.fields))
+        if rows := made.make_rows():
+            try:
+                made.settle(*run_action(self._client, self._find_action(batch.table.name), batch.fields, rows))
+            except OdooRefusal as refusal:
+                self._check_deployment(batch.table, batch.fields, refusal)
+                made.reject(str(refusal))
         return made.list_results()
 
     def _find_action(self, model: str) -> int:
@@ -132,8 +113,8 @@ class OdooTarget:
         return self._actions[model]
 
     def _check_deployment(self, table: TargetTable, fields: Sequence[str], refusal: OdooRefusal) -> None:
-        """Raise a ConfigError where not a record is at fault: there is no such model or field any more, or no right."""
-        if refusal.kind in ("model", "right") or "Invalid field" in str(refusal):
+        """Raise a ConfigError where not a record is at fault: a model, field or our action is gone, or a right."""
+        if refusal.kind != "value" or "Invalid field" in str(refusal):
             self._models.pop(table.name, None)
             self._actions.pop(table.name, None)
             self.describe(table, fields)
