@@ -4,7 +4,6 @@ import json
 import ssl
 from collections.abc import Mapping
 from ipaddress import ip_address
-from threading import Lock
 from typing import Any
 from urllib.parse import SplitResult, urlsplit
 
@@ -18,7 +17,7 @@ __all__ = ["OdooClient", "OdooRefusal"]
 
 
 class OdooClient:
-    """A user of one Odoo database, known by an API key; may be used from several threads.
+    """A user of one Odoo database, known by an API key.
 
     Nothing is tried again here, and no error shows the key.
 
@@ -60,9 +59,8 @@ Use https; http is for a server on this machine.
             "Accept-Encoding": "gzip",
         }
         self._timeout = urllib3.Timeout(connect=connect_s, read=read_s)
-        self._pool = urllib3.PoolManager(maxsize=4, timeout=self._timeout, retries=False)
+        self._pool = urllib3.PoolManager(timeout=self._timeout, retries=False)
         self._requests = 0
-        self._counting = Lock()
 
     @property
     def requests(self) -> int:
@@ -110,8 +108,7 @@ Use https; http is for a server on this machine.
         self, verb: str, path: str, call: str, body: bytes | None, headers: Mapping[str, str]
     ) -> urllib3.BaseHTTPResponse:
         """Send one request; what the network does becomes an error of ours, without its URL."""
-        with self._counting:
-            self._requests += 1
+        self._requests += 1
         try:
             return self._pool.request(
                 verb, self._origin + self._path + path, body=body, headers=headers, redirect=False, preload_content=True
