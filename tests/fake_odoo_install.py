@@ -1,5 +1,6 @@
 """What an administrator makes in Odoo, in a fake one: models, fields, rights, views, and what comes of them."""
 
+from collections import Counter
 from collections.abc import Callable, Mapping
 from typing import Any
 
@@ -54,6 +55,9 @@ MODELS: Mapping[str, Mapping[str, dict[str, Any]]] = {
     "res.partner": {"name": _TEXT, "active": _FLAG, "user_id": _LINK, "user_id.active": _FLAG},
     "crm.lead": {"name": _TEXT, "active": _FLAG, "user_id": _LINK, "user_id.active": _FLAG},
 }
+
+UNIQUE = {"x_lead_score": "x_name", "mail.activity": "x_lead_score_key"}
+"""Fields on which an action of an administrator makes a unique index."""
 
 OF_ODOO = {
     "res.groups": ("base.group_user", "base.group_system", "sales_team.group_sale_salesman",
@@ -121,9 +125,9 @@ class FakeInstall:
     def create(self, call: Call) -> list[int]:
         """Create; a model or field that is made is there from now on."""
         model = call.model.name
-        if model == "x_lead_score" and self.find("ir.actions.server", state="ran"):
-            keys = [record["x_name"] for record in call.model.records.values()]
-            if any(values["x_name"] in keys for values in call.take("vals_list")):
+        if model in UNIQUE and self.find("ir.actions.server", state="ran", model_name=model):
+            keys = self._list_keys(model)
+            if any(values.get(UNIQUE[model]) in keys for values in call.take("vals_list")):
                 raise OdooError(
                     422, "odoo.exceptions.ValidationError", "duplicate key value violates unique constraint"
                 )
@@ -178,8 +182,16 @@ class FakeInstall:
         [action] = (call.model.records[number] for number in call.ids)
         if action["name"] == NAME:
             return run_write(call)
+        doubles = {key for key, times in Counter(self._list_keys(action["model_name"])).items() if times > 1}
+        if doubles:
+            raise OdooError(422, "odoo.exceptions.UserError", f"there more than once: {', '.join(sorted(doubles))}")
         action["state"] = "ran"
         return False
+
+    def _list_keys(self, model: str) -> list[str]:
+        """Keys of what is not archived."""
+        records = self.fake.models[model].records.values()
+        return [record[UNIQUE[model]] for record in records if record.get(UNIQUE[model]) and record.get("active", True)]
 
 
 def _known(part: Mapping[str, Any]) -> dict[str, Any]:

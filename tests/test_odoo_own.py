@@ -151,6 +151,44 @@ def test_a_task_that_is_open_is_found_and_not_added_again(world: FakeInstall, ta
     assert tasks.add_follow_ups([make_task("1")])["crm.lead/1/silent"].record_id == "3"
 
 
+def test_a_task_of_a_call_that_is_still_under_way_is_found_and_the_others_are_added(
+    world: FakeInstall, tasks: OdooFollowUps
+):
+    slow = {"x_lead_score_key": "crm.lead/1/silent", "res_id": 1}  # of a job that died while Odoo was at work
+    world.fake.before("create", lambda: world.fake.models["mail.activity"].add(slow))
+    made = tasks.add_follow_ups([make_task("1"), make_task("1", flag="late"), make_task("1", flag="bad", note="\0")])
+    assert {key.rpartition("/")[2]: (one.record_id, one.status) for key, one in made.items()} == {
+        "silent": ("1", "done"), "late": ("2", "done"), "bad": ("1", "rejected"),
+    }  # fmt: skip
+    assert [record["x_lead_score_key"] for record in world.find("mail.activity")] == [
+        "crm.lead/1/silent",
+        "crm.lead/1/late",
+    ]
+
+
+def test_tasks_that_are_open_twice_keep_the_index_from_being_made_and_are_named(
+    fake_install: FakeInstall,  # noqa: F811
+    tmp_path: Path,
+):
+    with closing(OdooClient(fake_install.fake.url, "crm", "fake-admin-key")) as client:
+        installer = OdooInstaller(client, make_deployment(tmp_path))
+        installer.install()
+        fake_install.fake.models["ir.actions.server"].records = {}  # as an install was before there was an index
+        double = {"x_lead_score_key": "crm.lead/1/silent", "res_id": 1}
+        first, _ = (fake_install.fake.models["mail.activity"].add(double) for _ in range(2))
+        text = (
+            r"a unique index could not be made: .*more than once: crm\.lead/1/silent.* run the same command again once"
+        )
+        with pytest.raises(ConfigError, match=text):
+            installer.install()
+        titles = [one.piece.title for one in OdooInstaller(client, make_deployment(tmp_path)).look()
+                  if one.state == "missing"]  # fmt: skip
+        assert titles == ["unique index on the key of open activities"]
+        fake_install.fake.models["mail.activity"].change([first], {"active": False})
+        assert {one.state for one in OdooInstaller(client, make_deployment(tmp_path)).install()} == {"there", "made"}
+    assert fake_install.find("ir.actions.server", state="ran", model_name="mail.activity")
+
+
 def test_tasks_are_taken_back_and_what_a_person_has_done_stays(world: FakeInstall, tasks: OdooFollowUps):
     tasks.add_follow_ups([make_task("1"), make_task("1", flag="late")])
     world.fake.models["mail.activity"].change([1], {"active": False})

@@ -117,7 +117,10 @@ class OdooFollowUps:
     def _create(
         self, model: str, tasks: Sequence[FollowUp], values: Sequence[Mapping[str, object]]
     ) -> dict[str, RecordResult]:
-        """Create activities; a call that Odoo refuses is halved, until what it refuses stands alone."""
+        """Create activities; of a call that Odoo refuses what is there is found, the rest halved until it stands alone.
+
+        What was not there a moment ago can be: a call of a job that died was still under way.
+        """
         if not tasks:
             return {}
         context = {**QUIET, "default_res_model": model}
@@ -125,6 +128,10 @@ class OdooFollowUps:
             with expecting_install("A task for the owner of a record"):
                 made = self._client.call(ACTIVITY, "create", vals_list=list(values), context=context)
         except OdooRefusal as refusal:
+            if there := self._find_open([(TASK_KEY, "in", [task.key for task in tasks])]):
+                left = [pair for pair in zip(tasks, values, strict=True) if pair[0].key not in there]
+                found = {key: RecordResult(one, "done") for key, one in there.items()}
+                return found | self._create(model, [task for task, _ in left], [one for _, one in left])
             if len(tasks) == 1:
                 status: Status = "missing" if refusal.kind == "missing" else "rejected"
                 return {tasks[0].key: RecordResult(tasks[0].record_id, status, str(refusal))}

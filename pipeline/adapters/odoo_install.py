@@ -13,6 +13,7 @@ from pipeline.adapters.odoo_client import OdooClient, OdooRefusal
 from pipeline.adapters.odoo_own import MODULE, QUIET, find_ids, read_where
 from pipeline.adapters.odoo_piece import Piece, agree, write_commands
 from pipeline.adapters.odoo_pieces import GROUP, HISTORY_LABELS, list_pieces
+from pipeline.adapters.odoo_unique import UNIQUE, forbid_doubles
 from pipeline.adapters.target import FieldKind
 from pipeline.config import Config
 from pipeline.errors import ConfigError
@@ -248,9 +249,10 @@ class OdooInstaller:
                 )
 
     def _forbid_doubles(self) -> None:
-        """Let the database make the unique index of the history; it does nothing where that is there."""
-        if action := self._ids.get("history_unique"):
-            self._client.call("ir.actions.server", "run", ids=[action], context=QUIET)
+        """Let the database make the unique indexes of the history and of the tasks."""
+        for name in UNIQUE:
+            if action := self._ids.get(name):
+                forbid_doubles(self._client, action)
 
     def _resolve(self, values: Mapping[str, Any]) -> dict[str, Any]:
         """Values with ids in place of references; one that leads nowhere yet is None."""

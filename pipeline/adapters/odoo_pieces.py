@@ -7,6 +7,7 @@ from typing import Any
 from pipeline.adapters.odoo_action import ACTIONS, CODE, NAME
 from pipeline.adapters.odoo_own import HISTORY, LINKS, TASK_KEY, TASK_TYPE
 from pipeline.adapters.odoo_piece import Piece, make_access, make_field, make_rule
+from pipeline.adapters.odoo_unique import make_history_unique, make_tasks_unique
 from pipeline.adapters.odoo_views import Shown, list_history_views, list_views
 from pipeline.adapters.target import FieldKind
 from pipeline.config import Config, FieldMap
@@ -79,7 +80,7 @@ def list_pieces(config: Config, models: frozenset[str]) -> list[Piece]:
         pieces += _list_fields(name, config.targets[name].kind, table)
     pieces += _list_writing({table.target for table in tables.values()})
     if section.history:
-        pieces += [_make_history(), _make_unique(), *_list_history_rights()]
+        pieces += [_make_history(), make_history_unique(), *_list_history_rights()]
     if section.follow_ups:
         pieces += _list_task_pieces()
     return [*pieces, *_list_views(config, tables, bool(section.history))]
@@ -198,19 +199,6 @@ HISTORY_LABELS = MappingProxyType(
 )
 """Labels of the history's fields in Chinese."""
 
-UNIQUE_SQL = f"CREATE UNIQUE INDEX IF NOT EXISTS {HISTORY}_key_once ON {HISTORY} (x_name)"
-
-
-def _make_unique() -> Piece:
-    """Odoo has no unique fields in models that are made at run time; an administrator's action may make an index."""
-    values = {
-        "name": "leadsieve: no score twice",
-        "model_id": f"@{{model:{HISTORY}}}",
-        "state": "code",
-        "code": f"env.cr.execute('{UNIQUE_SQL}')",
-    }
-    return Piece("history_unique", "ir.actions.server", f"unique index on the key of {HISTORY}", values, kept=("code",))
-
 
 def _list_history_rights() -> Iterator[Piece]:
     """The nightly job adds and removes rows; salesmen read those of the leads that they may read."""
@@ -232,6 +220,7 @@ def _list_history_rights() -> Iterator[Piece]:
 def _list_task_pieces() -> Iterator[Piece]:
     """Our key on activities, and our type of activity."""
     yield make_field("mail.activity", TASK_KEY, "char", ("Key of leadsieve", "leadsieve 键"), index=True)
+    yield make_tasks_unique()
     yield Piece(
         TASK_TYPE,
         "mail.activity.type",
