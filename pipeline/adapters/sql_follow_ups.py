@@ -29,9 +29,10 @@ from sqlalchemy import (
 
 from pipeline.adapters.sql_own_table import AT_ONCE, OwnTable
 from pipeline.adapters.sql_target import SqlTarget
-from pipeline.adapters.target import FollowUp, RecordResult, TargetTable
+from pipeline.adapters.target import FieldValues, FollowUp, RecordResult, TargetTable
 from pipeline.config_write_back import FollowUps
 from pipeline.database import writing
+from pipeline.errors import ConfigError
 
 OPEN, WITHDRAWN = "open", "withdrawn"
 
@@ -122,13 +123,23 @@ class SqlFollowUps:
         for table, ids in by_table.items():
             field = self._owner_field or table.key
             self._target.describe(table, [field])
-            found = self._target.read_fields(table, list(dict.fromkeys(ids)), [field])
+            found = self._read_owners(table, list(dict.fromkeys(ids)), field)
             for record_id, owner in zip(found.ids, found.columns[field], strict=True):
                 if self._owner_field is None:
                     owners[table, record_id] = None
                 elif owner not in (None, ""):
                     owners[table, record_id] = str(owner)
         return owners
+
+    def _read_owners(self, table: TargetTable, ids: Sequence[str], field: str) -> FieldValues:
+        """Read one field; a right that is lacking is not one of those that writing fields needs."""
+        try:
+            return self._target.read_fields(table, ids, [field])
+        except ConfigError as error:
+            raise ConfigError(
+                f"{error} Follow-up tasks need SELECT on the columns '{table.key}' and '{field}' of '{table.name}' "
+                "(write_back.follow_ups.owner_field)."
+            ) from None
 
 
 def _make_table(name: str, schema: str | None) -> Table:

@@ -21,6 +21,7 @@ from sqlalchemy import (
     Text,
     column,
     delete,
+    event,
     insert,
     select,
     table,
@@ -31,6 +32,9 @@ from pipeline.adapters.target import HistoryRow
 from pipeline.database import execute_many, writing
 
 COLUMNS = tuple(HistoryRow.__dataclass_fields__)
+
+STREAM = "leadsieve_stream"
+"""Option of a statement: the bytes that it copies."""
 
 
 class SqlHistory:
@@ -50,6 +54,7 @@ class SqlHistory:
     def __init__(self, engine: Engine, name: str, may_make_file: bool = False) -> None:
         self._own = OwnTable(engine, name, _make_table, "write_back.history.table", may_make_file)
         self._engine = engine
+        event.listen(engine, "do_execute", _send_stream)
 
     def install(self) -> list[str]:
         """Make the table if it is not there; returns its name then."""
@@ -143,5 +148,12 @@ def _copy(connection: Connection, made: Table, rows: Sequence[HistoryRow]) -> No
     preparer = connection.dialect.identifier_preparer
     names = ", ".join(preparer.quote(name) for name in COLUMNS)
     statement = f"COPY {preparer.format_table(made)} ({names}) FROM STDIN WITH (FORMAT csv)"
-    driver: Any = connection.connection.cursor()
-    driver.execute(statement, stream=text)
+    connection.exec_driver_sql(statement, execution_options={STREAM: text})
+
+
+def _send_stream(cursor: Any, statement: str, _parameters: Any, context: Any) -> bool:
+    """Whether it was a COPY: run here for what pg8000 adds to a cursor, and as a statement for what its errors mean."""
+    if (stream := context.execution_options.get(STREAM)) is None:
+        return False
+    cursor.execute(statement, stream=stream)
+    return True

@@ -98,7 +98,7 @@ class OwnTable:
                 if lacks_right(error):
                     raise ConfigError(
                         f"{self._key}: {said}. Grant its account SELECT, INSERT, UPDATE and DELETE on the table "
-                        f"'{self._name}', and CREATE on its schema until the table is there."
+                        f"'{self._name}', and on its schema USAGE, and CREATE until the table is there."
                     ) from None
                 if may_pass(error) or error.connection_invalidated:
                     raise PassingCrmError(f"{said}. Nothing is lost; run the same command again.") from None

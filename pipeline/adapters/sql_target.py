@@ -149,8 +149,8 @@ class SqlTarget:
         """Say what the account of the write-back lacks."""
         place, said = describe_place(self._engine.url), describe_error(error, self._engine.url)
         return ConfigError(
-            f"write_back: {place} refused {doing}: {said}. Grant its account SELECT on the key and the fields, and "
-            "UPDATE on the fields."
+            f"write_back: {place} refused {doing}: {said}. Grant its account SELECT on the key and the fields, "
+            "UPDATE on the fields, and USAGE on their schema."
         )
 
     def _read_fields(self, table: TargetTable, ids: Sequence[str], fields: Sequence[str]) -> FieldValues:
