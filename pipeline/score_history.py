@@ -6,15 +6,15 @@ ledger notes what a run is going to add before, and that it is there after; a ru
 spent budget) is finished by the next one.
 """
 
-import json
 from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
-from typing import Any
 
 import pandas as pd
 
+from pipeline.adapters.history_rows import make_rows
 from pipeline.adapters.patient import BudgetError
-from pipeline.adapters.target import HistoryAdapter, HistoryRow
+from pipeline.adapters.target import HistoryAdapter
 from pipeline.config import Config
 from pipeline.forgotten_scores import scores_to_write
 from pipeline.ledger import Ledger
@@ -138,11 +138,17 @@ def add_history(
 
 
 def _add(history: HistoryAdapter, plan: HistoryPlan, size: int) -> Iterator[int]:
-    """Add the rows of a plan batch by batch; yields how many each had."""
-    for start in range(0, len(plan.missing), size):
-        rows = list(make_rows(plan.missing.iloc[start : start + size], plan.run_id))
-        history.add_history(rows)
-        yield len(rows)
+    """Add the rows of a plan batch by batch; yields how many each had. One is made while the one before is sent."""
+    parts = [plan.missing.iloc[at : at + size] for at in range(0, len(plan.missing), size)]
+    with ThreadPoolExecutor(1) as maker:
+        ahead = maker.submit(make_rows, parts[0], plan.run_id) if parts else None
+        for part in [*parts[1:], None]:
+            if ahead is None:
+                return
+            rows = ahead.result()
+            ahead = None if part is None else maker.submit(make_rows, part, plan.run_id)
+            history.add_history(rows)
+            yield len(rows)
 
 
 def remove_history(ledger: Ledger, history: HistoryAdapter, run_id: str) -> HistoryReport:
@@ -160,43 +166,3 @@ def _keys(scores: pd.DataFrame, run_id: str) -> Iterator[str]:
     """Keys of the rows that scores become, see `HistoryRow.key`."""
     columns = (scores[name].tolist() for name in ("target", "horizon_days", "entity_id"))
     return (f"{run_id}/{target}/{days}/{entity}" for target, days, entity in zip(*columns, strict=True))
-
-
-def make_rows(scores: pd.DataFrame, run_id: str) -> Iterator[HistoryRow]:
-    """Rows of scores, in their order; what is null stays null.
-
-    Examples
-    --------
-    >>> scores = pd.DataFrame({"entity_id": ["K1"], "as_of": pd.Timestamp("2024-05-01 02:00"), "target": "churn",
-    ...     "horizon_days": 90, "probability": 0.25, "value": None, "grade": None, "model_version": "3",
-    ...     "reasons": ['[{"en": "silent for 60 days", "zh": "60 天未联系"}, {"en": "2 late", "zh": "逾期 2"}]']})
-    >>> [row] = make_rows(scores, "r1")
-    >>> row.as_of, row.grade, row.reasons_zh
-    ('2024-05-01 02:00:00', None, '60 天未联系; 逾期 2')
-
-    """
-    reasons = [json.loads(text) if isinstance(text, str) else [] for text in scores["reasons"].tolist()]
-    return map(
-        HistoryRow,
-        [run_id] * len(scores),
-        map(str, scores["entity_id"].tolist()),
-        [moment.isoformat(sep=" ") for moment in pd.to_datetime(scores["as_of"]).dt.to_pydatetime()],
-        map(str, scores["target"].tolist()),
-        map(int, scores["horizon_days"].tolist()),
-        _nullable(scores["probability"]),
-        _nullable(scores["grade"]),
-        _phrases(reasons, "en"),
-        _phrases(reasons, "zh"),
-        _nullable(scores["model_version"]),
-        _nullable(scores["value"]),
-    )
-
-
-def _nullable(values: "pd.Series[Any]") -> list[Any]:
-    """Values, with None for null."""
-    return [value if there else None for value, there in zip(values.tolist(), values.notna().tolist(), strict=True)]
-
-
-def _phrases(reasons: list[list[dict[str, str]]], language: str) -> list[str]:
-    """Reasons in one language, as fields of the CRM have them."""
-    return ["; ".join(one[language] for one in some if one.get(language)) for some in reasons]

@@ -5,7 +5,6 @@ from collections.abc import Mapping, Sequence
 from datetime import datetime
 from typing import Any
 
-import pyarrow as pa
 import pyarrow.csv as arrow_csv
 from sqlalchemy import (
     Column,
@@ -27,11 +26,10 @@ from sqlalchemy import (
     table,
 )
 
+from pipeline.adapters.history_rows import COLUMNS, make_table
 from pipeline.adapters.sql_own_table import AT_ONCE, OwnTable
 from pipeline.adapters.target import HistoryRow
 from pipeline.database import execute_many, writing
-
-COLUMNS = tuple(HistoryRow.__dataclass_fields__)
 
 STREAM = "leadsieve_stream"
 """Option of a statement: the bytes that it copies."""
@@ -140,10 +138,8 @@ def _values(row: HistoryRow) -> dict[str, Any]:
 
 def _copy(connection: Connection, made: Table, rows: Sequence[HistoryRow]) -> None:
     """PostgreSQL: one COPY."""
-    types = {"horizon_days": pa.int64(), "probability": pa.float64(), "value": pa.float64()}
-    columns = {name: pa.array([getattr(row, name) for row in rows], types.get(name, pa.string())) for name in COLUMNS}
     text = io.BytesIO()
-    arrow_csv.write_csv(pa.table(columns), text, arrow_csv.WriteOptions(include_header=False, quoting_style="needed"))
+    arrow_csv.write_csv(make_table(rows), text, arrow_csv.WriteOptions(include_header=False, quoting_style="needed"))
     text.seek(0)
     preparer = connection.dialect.identifier_preparer
     names = ", ".join(preparer.quote(name) for name in COLUMNS)
