@@ -7,12 +7,17 @@ from typing import Any
 
 import pandas as pd
 import pytest
-from crm_world import make_config, make_crm, make_scores, open_run, run_sql
+from crm_world import CRM_URL, SERVED, make_config, make_crm, make_scores, open_run, run_sql
 from fuse import Fuse, Killed
+from postgres_server import Database
+from sqlalchemy import event
 
+from pipeline.adapters.history_rows import make_rows
+from pipeline.adapters.sql_history import SqlHistory
 from pipeline.config import Config, TableMapping
 from pipeline.crm import open_crm
-from pipeline.errors import ConfigError, CrmError
+from pipeline.database import make_engine
+from pipeline.errors import ConfigError, CrmError, PassingCrmError
 from pipeline.extract import extract
 from pipeline.score_history import HistoryReport, add_history, plan_history, remove_history
 from pipeline.writeback import write_back
@@ -230,3 +235,27 @@ def test_a_database_that_is_not_there_is_no_new_one(tmp_path: Path) -> None:
     with pytest.raises(CrmError, match=r"crm\.db does not exist, so the CRM cannot be reached"):
         add(config, "r1")
     assert not (tmp_path / "crm.db").exists()
+
+
+def test_a_connection_that_dies_in_a_copy_is_no_defect_and_the_next_try_adds_every_row(
+    postgres: Database, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv(CRM_URL, postgres.url)
+    monkeypatch.setitem(SERVED, tmp_path, postgres)
+    engine = make_engine(postgres.url)
+    history, rows = SqlHistory(engine, "leadsieve_scores"), make_rows(make_all("r1"), "r1")
+    history.install()
+    others = "FROM pg_stat_activity WHERE datname = current_database() AND pid <> pg_backend_pid()"
+
+    def cut(_connection: Any, _cursor: Any, statement: str, *_rest: Any) -> None:
+        if statement.startswith("COPY"):
+            postgres.execute(f"SELECT pg_terminate_backend(pid) {others}")
+            event.remove(engine, "before_cursor_execute", cut)
+
+    event.listen(engine, "before_cursor_execute", cut)
+    with pytest.raises(PassingCrmError, match=r"failed while adding to the history of scores: .* Nothing is lost"):
+        history.add_history(rows)
+    assert run_sql(tmp_path, ROWS) == []
+    history.add_history(rows)
+    assert len(run_sql(tmp_path, ROWS)) == 5
+    engine.dispose()
