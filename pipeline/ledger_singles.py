@@ -2,7 +2,7 @@
 
 import json
 from base64 import b64decode, b64encode
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Any
@@ -26,7 +26,7 @@ from sqlalchemy import (
 
 from pipeline.adapters.target import Action, Value
 from pipeline.database import execute_many
-from pipeline.ledger_batches import End, State
+from pipeline.ledger_batches import End, State, StoredBatch
 
 KEY = ("run_id", "table_name", "record_id", "field")
 
@@ -99,6 +99,31 @@ def read_singles(connection: Connection, *conditions: ColumnElement[bool]) -> li
         Write(run_id, table_name, record_id, field, decode(old), decode(new), *rest)
         for run_id, table_name, record_id, field, old, new, *rest in connection.execute(query)
     ]
+
+
+def explode(
+    batch: StoredBatch, states: Collection[State] | None, among: Collection[str] | None = None
+) -> Iterator[Write]:
+    """Yield the values of a batch that are in some states, of some records if given."""
+    for at, record_id in enumerate(batch.ids):
+        if among is not None and record_id not in among:
+            continue
+        for name, old, new in zip(batch.fields, batch.old, batch.new, strict=True):
+            end = batch.end_of(record_id, name)
+            if not end.replaced and (states is None or end.state in states):
+                yield Write(
+                    batch.run_id,
+                    batch.table_name,
+                    record_id,
+                    name,
+                    old[at],
+                    new[at],
+                    end.state,
+                    batch.action,
+                    batch.attempts,
+                    end.error,
+                    batch.number,
+                )
 
 
 def read_ends(connection: Connection, run_id: str) -> dict[tuple[str, str, str], State]:

@@ -15,7 +15,7 @@ by one. The view `writes` of the database shows both, value by value.
 """
 
 from collections import Counter
-from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -36,7 +36,16 @@ from pipeline.ledger_batches import (
 )
 from pipeline.ledger_last import add_last, add_last_singles, count_writes, read_contested
 from pipeline.ledger_replaced import replace_stored
-from pipeline.ledger_singles import SINGLES, Write, encode, insert_refused, now, read_singles, settle_singles
+from pipeline.ledger_singles import (
+    SINGLES,
+    Write,
+    encode,
+    explode,
+    insert_refused,
+    now,
+    read_singles,
+    settle_singles,
+)
 
 __all__ = ["OUTSTANDING", "LastValues", "State", "StoredBatch", "Write", "WriteCount", "WriteLedger", "encode", "now"]
 
@@ -173,7 +182,7 @@ class WriteLedger:
             numbers = select(BATCHES.c.number).where(BATCHES.c.run_id == run_id, BATCHES.c.replaced == 0)
             for batch in reversed(list(read_batches(connection, numbers))):
                 odd = {record_id for record_id, _ in batch.exceptions}
-                single += _explode(batch, ("done", "intended"), odd)
+                single += explode(batch, ("done", "intended"), odd)
                 if batch.end.state in ("done", "intended"):
                     whole.append(batch.without(odd))
         return whole, single
@@ -190,7 +199,7 @@ class WriteLedger:
         with answering(self._engine, "reading writes"), self._engine.connect() as connection:
             found = read_singles(connection, of_singles)
             for batch in reversed(list(read_batches(connection, numbers))):
-                found += _explode(batch, states)
+                found += explode(batch, states)
         return found
 
     def last_values(
@@ -282,28 +291,3 @@ def _settle(connection: Connection, number: int, ends: Mapping[Cell, End], whole
         _end_batch(connection, number, common)
         ends = {cell: end for cell, end in ends.items() if end != common}
     save_exceptions(connection, number, ends, now())
-
-
-def _explode(
-    batch: StoredBatch, states: Collection[State] | None, among: Collection[str] | None = None
-) -> Iterator[Write]:
-    """Yield the values of a batch that are in some states, of some records if given."""
-    for at, record_id in enumerate(batch.ids):
-        if among is not None and record_id not in among:
-            continue
-        for name, old, new in zip(batch.fields, batch.old, batch.new, strict=True):
-            end = batch.end_of(record_id, name)
-            if not end.replaced and (states is None or end.state in states):
-                yield Write(
-                    batch.run_id,
-                    batch.table_name,
-                    record_id,
-                    name,
-                    old[at],
-                    new[at],
-                    end.state,
-                    batch.action,
-                    batch.attempts,
-                    end.error,
-                    batch.number,
-                )

@@ -1,7 +1,9 @@
 """What an undo is going to do: fields that a run wrote get the values they had before, unless edited since."""
 
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
+
+import numpy as np
 
 from pipeline.adapters.target import TargetTable, WriteBatch
 from pipeline.collector import no_search_for_cycles
@@ -10,13 +12,11 @@ from pipeline.crm import Crm
 from pipeline.errors import ConfigError
 from pipeline.field_values import check_write_back
 from pipeline.ledger import Ledger
-from pipeline.ledger_writes import State, Write
-from pipeline.write_compare import Current
+from pipeline.ledger_writes import Write
+from pipeline.undo_columns import UNDO_PREFIX, Undone, Written, WrittenField
+from pipeline.write_compare import Difference, Mask, group_changes
 from pipeline.write_plan import TablePlan, WritePlan
-from pipeline.write_view import CountChanges, View, find_size, keep_for_read_back, read_view
-
-UNDO_PREFIX = "undo-"
-"""The undo of run R is itself a run, named `undo-R`."""
+from pipeline.write_view import View, find_size, keep_for_read_back, read_view
 
 
 @no_search_for_cycles()
@@ -35,20 +35,18 @@ def make_undo_plan(config: Config, ledger: Ledger, crm: Crm, run_id: str) -> Wri
     section = check_write_back(config)
     _check_run(ledger, run_id)
     keys = {mapping.target: mapping.key for mapping in section.tables.values()}
-    by_table = _group(ledger.writes.of_run(run_id, ("done", "intended")), lambda write: write.table_name)
-    keep_for_read_back(crm, len(by_table))
+    written = _read_written(ledger, run_id)
+    keep_for_read_back(crm, len(written))
     plans = []
-    for name, writes in by_table.items():
+    for name, wrote in written.items():
         if name not in keys:
             raise ConfigError(f"Run '{run_id}' wrote table '{name}', which write_back.tables does not name. Add it.")
-        table = TargetTable(name, keys[name])
-        fields = list(dict.fromkeys(write.field for write in writes))
+        table, fields = TargetTable(name, keys[name]), list(wrote.fields)
         _check_owned(section, run_id, name, fields)
         crm.target.describe(table, fields)
-        ids = list(dict.fromkeys(write.record_id for write in writes))
         size = find_size(config, crm)
-        view = read_view(ledger, crm.target, table, fields, ids, _counter(writes), size)
-        plan = _plan_undo(view, run_id, writes, size)
+        view = read_view(ledger, crm.target, table, fields, list(wrote.places), wrote.count_still, size)
+        plan = _plan_undo(view, run_id, wrote, size)
         crm.patience.kept += len(plan.batches) * crm.target.per_batch
         plans.append(plan)
     return WritePlan(UNDO_PREFIX + run_id, tuple(plans))
@@ -77,95 +75,67 @@ def _check_owned(section: WriteBack, run_id: str, table: str, fields: Sequence[s
         )
 
 
-def _counter(writes: Sequence[Write]) -> CountChanges:
-    """Return what tells how many records still have a value that the run wrote."""
-    by_record = _group(writes, lambda write: write.record_id)
-
-    def count(part: Current, start: int) -> int:
-        return sum(
-            any(part.columns[write.field][at] == write.new for write in by_record[record_id])
-            for at, record_id in enumerate(part.ids)
-            if part.there[at]
+def _read_written(ledger: Ledger, run_id: str) -> dict[str, Written]:
+    """What a run wrote, or may have written, by table."""
+    batches, singles = ledger.writes.written(run_id)
+    tables = dict.fromkeys([one.table_name for one in batches] + [one.table_name for one in singles])
+    return {
+        name: Written.of(
+            [one for one in batches if one.table_name == name], [one for one in singles if one.table_name == name]
         )
+        for name in tables
+    }
 
-    return count
 
-
-def _plan_undo(view: View, run_id: str, writes: Sequence[Write], size: int) -> TablePlan:
+def _plan_undo(view: View, run_id: str, written: Written, size: int) -> TablePlan:
     """Plan the undo of what a run wrote to one table."""
-    place = {record_id: at for at, record_id in enumerate(view.current.ids)}
-    waiting = sum(write.record_id not in place for write in writes)
-    resolved = {(w.run_id, w.record_id, w.field): w for w in view.resolved}
-    ended = [resolved.get((w.run_id, w.record_id, w.field), w) for w in writes if w.record_id in place]
-    changes: list[Write] = []
-    refused: list[Write] = []
-    unchanged = superseded = 0
-    for group in _group([w for w in ended if w.state == "done"], lambda w: w.record_id).values():
-        backs = [_put_back(view, place[write.record_id], run_id, write) for write in group]
-        superseded += backs.count(None)
-        here = [back for back in backs if back is not None]
-        if all(w.action == "insert" for w in group) and all(back and back.state == "planned" for back in backs):
-            here = [replace(back, action="delete") for back in here]
-        unchanged += sum(back.state == "done" for back in here)
-        changes += [back for back in here if back.state == "planned"]
-        refused += [back for back in here if back.state not in ("done", "planned")]
+    written.resolve(run_id, view.resolved)
+    looked_at = len(view.current.ids)
+    fields = {name: field.upto(looked_at) for name, field in written.fields.items()}
+    undone = {
+        name: Undone.of(field, view.current, view.current.columns[name], view.known[name], run_id)
+        for name, field in fields.items()
+    }
     return TablePlan(
         view.table,
-        _make_batches(view.table, changes, size),
-        tuple(refused),
-        unchanged,
-        waiting=waiting,
+        _make_batches(view, fields, undone, size),
+        _refuse(view, run_id, fields, undone),
+        unchanged=sum(int(one.unchanged.sum()) for one in undone.values()),
+        waiting=written.count_waiting(looked_at),
         resolved=view.resolved,
-        superseded=superseded,
+        superseded=sum(int(one.superseded.sum()) for one in undone.values()),
     )
 
 
-def _put_back(view: View, at: int, run_id: str, write: Write) -> Write | None:
-    """Return the write that undoes one, with the state it starts in; None if a later run has written the field."""
-    undo_id = UNDO_PREFIX + run_id
-    known, is_there = view.known[write.field], view.current.there[at]
-    last_run, last_value = known.run_ids[write.record_id], known.values[write.record_id]
-    found = view.current.columns[write.field][at] if is_there else write.new
-    state: State = "planned"
-    error: str | None = None
-    if not is_there:
-        state, error = ("done" if write.action == "insert" else "missing"), "the record does not exist"
-    elif last_run == undo_id or (found == write.old and write.action == "update"):
-        state = "done"
-    elif last_run != run_id and not (last_run.startswith(UNDO_PREFIX) and last_value == write.new):
-        return None
-    elif found != write.new or write.record_id in known.contested:
-        state, error = "conflict", f"run '{run_id}' wrote {write.new!r}, found {found!r}"
-    return Write(undo_id, write.table_name, write.record_id, write.field, found, write.old, state, error=error)
+def _make_batches(
+    view: View, fields: Mapping[str, WrittenField], undone: Mapping[str, Undone], size: int
+) -> tuple[WriteBatch, ...]:
+    """Batches of records whose same fields are put back, then of records that are removed: as the run added them."""
+    kept = np.zeros(len(view.current.ids), dtype=bool)
+    for name, field in fields.items():
+        kept |= field.done & ~(field.added & undone[name].put_back)
+
+    def group(records: Mask) -> tuple[WriteBatch, ...]:
+        olds = {name: field.old for name, field in fields.items()}
+        changed = {name: one.put_back & records for name, one in undone.items()}
+        return group_changes(view.table, Difference(view.current, olds, changed, {}), size)
+
+    return group(kept) + tuple(replace(batch, action="delete") for batch in group(~kept))
 
 
-def _make_batches(table: TargetTable, changes: Sequence[Write], size: int) -> tuple[WriteBatch, ...]:
-    """Batches of records whose same fields are put back, in the order in which they come."""
-    kinds: dict[tuple[str, ...], list[list[Write]]] = {}
-    for record in _group(changes, lambda write: write.record_id).values():
-        kinds.setdefault((record[0].action, *(write.field for write in record)), []).append(record)
-    found = []
-    for records in kinds.values():
-        for start in range(0, len(records), size):
-            part = records[start : start + size]
-            columns = list(zip(*part, strict=True))
-            found.append(
-                WriteBatch(
-                    table,
-                    part[0][0].action,
-                    tuple(write.field for write in part[0]),
-                    [record[0].record_id for record in part],
-                    [[write.old for write in column] for column in columns],
-                    [[write.new for write in column] for column in columns],
-                    "",
-                )
-            )
-    return tuple(found)
-
-
-def _group(writes: Iterable[Write], by: Callable[[Write], str]) -> dict[str, list[Write]]:
-    """Writes by something, in the order in which they come."""
-    groups: dict[str, list[Write]] = {}
-    for write in writes:
-        groups.setdefault(by(write), []).append(write)
-    return groups
+def _refuse(
+    view: View, run_id: str, fields: Mapping[str, WrittenField], undone: Mapping[str, Undone]
+) -> tuple[Write, ...]:
+    """Writes that end before they are sent, in the order of their records: edited values, and those of no record."""
+    found: list[tuple[int, Write]] = []
+    for name, field in fields.items():
+        one, nows = undone[name], view.current.columns[name]
+        for at in np.flatnonzero(one.conflict | one.missing).tolist():
+            old, new, record_id = field.old[at], field.new[at], view.current.ids[at]
+            put_back = Write(UNDO_PREFIX + run_id, view.table.name, record_id, name, nows[at], old, "conflict")
+            if one.missing[at]:
+                refused = replace(put_back, old=new, state="missing", error="the record does not exist")
+            else:
+                refused = replace(put_back, error=f"run '{run_id}' wrote {new!r}, found {nows[at]!r}")
+            found.append((at, refused))
+    return tuple(write for _, write in sorted(found, key=lambda one: one[0]))

@@ -45,7 +45,7 @@ FIRST = {
     "../pipeline/write_batches.py": ("writeback_resume", "writeback_budget", "writeback_faults"),
     "../pipeline/write_compare.py": ("writeback", "writeback_faults"),
     "../pipeline/write_view.py": ("writeback_resume", "writeback_faults"),
-    "../pipeline/undo_plan.py": ("writeback_undo",),
+    "../pipeline/undo_columns.py": ("undo_plan",),
     "../pipeline/score_history.py": ("score_history",),
 }
 """Literal tests that look at a file."""
@@ -252,8 +252,8 @@ MUTANTS = (
      "last is not NEVER and last != old", "last is NEVER and last != old and False"),
     ("an edit after an interrupted write is overwritten the second night", "../pipeline/write_compare.py",
      "frozenset(edited.union(set(contested) - values.keys()))", "frozenset(edited)"),
-    ("an undo overwrites what a person has edited since", "../pipeline/undo_plan.py",
-     "elif found != write.new or write.record_id in known.contested:", "elif write.record_id in known.contested:"),
+    ("an undo overwrites what a person has edited since", "../pipeline/undo_columns.py",
+     "edited = _where(ne, found, written.new)", "edited = np.zeros_like(there)"),
     ("the budget of a run is not kept", "../pipeline/adapters/patient.py",
      "if self.left is not None and expected > self.left:", "if False:"),
     ("what cannot pass is tried again", "../pipeline/adapters/patient.py",
