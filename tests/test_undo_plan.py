@@ -34,14 +34,15 @@ def sent(plan: TablePlan) -> list[tuple[str, tuple[str, ...], list[str]]]:
 
 
 def test_every_case_of_one_value(crm_folder: Path) -> None:
-    made = [(deal, "n", 77.5, None, None) for deal in (1, 3, 4, 5, 6, 7, 8, 9, 10, 12)]
+    made = [(deal, "n", 77.5, None, None) for deal in (1, 3, 4, 5, 6, 7, 8, 9, 10, 12, 13)]
     make_crm(crm_folder, [*made, (2, "n", None, None, None), (11, "n", 0.1, None, None)])
     config = make_config(crm_folder, SCORE)
-    with open_run(config, "r1", "r2", "r3") as ledger:
-        write(config, ledger, "r1", "1 2 3 4 5 6 7 8 9 10 11 12", 0.1)  # 11 has it already
-        write(config, ledger, "r2", "6 7 8 12", 0.2)
+    with open_run(config, "r1", "r2", "r3", "r4") as ledger:
+        write(config, ledger, "r1", "1 2 3 4 5 6 7 8 9 10 11 12 13", 0.1)  # 11 has it already
+        write(config, ledger, "r2", "6 7 8 12 13", 0.2)
         write(config, ledger, "r3", "9", 0.3)
         undo_run(config, ledger, "r3")
+        write(config, ledger, "r4", "13", 0.1)
         edits = {3: 5.0, 4: 77.5, 5: None, 7: 9.0, 8: 77.5, 12: 0.1}
         for deal, score in edits.items():
             run_sql(crm_folder, "UPDATE deals SET score = ? WHERE deal_id = ?", (score, deal))
@@ -61,11 +62,12 @@ def test_every_case_of_one_value(crm_folder: Path) -> None:
         # 10 was removed by somebody: missing
         (11, 0.1),  # the run never wrote it
         (12, 0.1),  # ours again, but by hand after a later run: superseded
+        (13, 0.1),  # later runs wrote another value and this one again: superseded, too
     ]
     assert sent(plan) == [("update", ("score",), ["1", "2", "9"])]
     [batch] = plan.batches
     assert (batch.expected, batch.values) == ([[0.1, 0.1, 0.1]], [[77.5, None, 77.5]])
-    assert (plan.unchanged, plan.superseded, plan.waiting) == (2, 3, 0)
+    assert (plan.unchanged, plan.superseded, plan.waiting) == (2, 4, 0)
     assert {(w.run_id, w.record_id, w.state, w.old, w.new, w.error) for w in plan.refused} == {
         ("undo-r1", "3", "conflict", 5.0, 77.5, "run 'r1' wrote 0.1, found 5.0"),
         ("undo-r1", "5", "conflict", None, 77.5, "run 'r1' wrote 0.1, found None"),
@@ -180,3 +182,6 @@ def test_undone_twice_after_the_run_was_written_again_it_is_undone_again(crm_fol
             assert read_deals(crm_folder) == before
             plan = plan_undo(config, ledger)
             assert (plan.batches, plan.unchanged) == ((), 4)
+        run_sql(crm_folder, "UPDATE deals SET grade = 'mine' WHERE deal_id = 1")
+        plan = plan_undo(config, ledger)  # the run has been undone: what is edited later is no affair of its undo
+        assert (plan.batches, plan.refused, plan.unchanged, plan.superseded) == ((), (), 4, 0)
