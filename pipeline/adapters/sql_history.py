@@ -1,7 +1,7 @@
 """Every score in a table of our own in the CRM's database: one row per run, entity, target and horizon."""
 
 import io
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from datetime import datetime
 from typing import Any
 
@@ -21,6 +21,7 @@ from sqlalchemy import (
     column,
     delete,
     event,
+    func,
     insert,
     select,
     table,
@@ -63,10 +64,12 @@ class SqlHistory:
         with self._own.asking("reading the history of scores"):
             if (found := self._own.find()) is None:
                 return set()
-            query = select(found.c.target, found.c.horizon_days, found.c.entity_id).where(found.c.run_id == run_id)
             with self._engine.connect() as connection:
-                rows = connection.execute(query)
-                return {f"{run_id}/{target}/{days}/{entity}" for target, days, entity in rows}
+                return {
+                    f"{run_id}/{target}/{days}/{entity}"
+                    for target, days, entities in _read_entities(connection, found, run_id)
+                    for entity in entities
+                }
 
     def add_history(self, rows: Sequence[HistoryRow]) -> None:
         """Add rows in one transaction; see `HistoryAdapter.add_history`."""
@@ -120,6 +123,17 @@ def _make_table(name: str, schema: str | None) -> Table:
     )
 
 
+def _read_entities(connection: Connection, found: Table, run_id: str) -> Iterable[tuple[str, int, Sequence[str]]]:
+    """Target, horizon and entities of a run's rows, many at a time where the database can put them into one value."""
+    target, days, entity = found.c.target, found.c.horizon_days, found.c.entity_id
+    if connection.dialect.name == "postgresql":
+        cut = func.right(entity, 1)  # no value may be larger than 1 GB
+        many = select(target, days, func.json_agg(entity)).where(found.c.run_id == run_id).group_by(target, days, cut)
+        return (tuple(row) for row in connection.execute(many))
+    rows = connection.execute(select(target, days, entity).where(found.c.run_id == run_id))
+    return ((one, horizon, (name,)) for one, horizon, name in rows)
+
+
 def _insert(connection: Connection, made: Table, rows: Sequence[HistoryRow]) -> None:
     """Add rows the fastest way that the database has: a round trip for each would take most of the time."""
     if connection.dialect.name == "postgresql" and connection.dialect.driver == "pg8000":
@@ -151,5 +165,8 @@ def _send_stream(cursor: Any, statement: str, _parameters: Any, context: Any) ->
     """Whether it was a COPY: run here for what pg8000 adds to a cursor, and as a statement for what its errors mean."""
     if (stream := context.execution_options.get(STREAM)) is None:
         return False
-    cursor.execute(statement, stream=stream)
+    try:
+        cursor.execute(statement, stream=stream)
+    except OSError as error:  # which pg8000 lets through while it sends; by these words a lost connection is known
+        raise context.dialect.loaded_dbapi.InterfaceError("network error") from error
     return True
