@@ -159,6 +159,23 @@ def _die(number: int, results: object) -> None:
     raise KeyboardInterrupt("killed")
 
 
+def test_a_value_that_was_edited_after_a_later_write_was_interrupted_stays_even_if_it_is_ours_again(
+    crm_folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    make_crm(crm_folder, [(1, "n", 77.5, None, None)])
+    config = make_config(crm_folder, SCORE)
+    with open_run(config, "r1", "r2") as ledger:
+        write(config, ledger, "r1", "1", 0.1)
+        run_sql(crm_folder, "UPDATE deals SET score = 5")
+        monkeypatch.setattr(ledger.writes, "settle", _die)
+        with pytest.raises(KeyboardInterrupt, match="killed"):
+            write_back(config, ledger, make_scores("r2", [("1", 0.2, "A", ["x"])]), "r2", take_over=True)
+        run_sql(crm_folder, "UPDATE deals SET score = 0.1")  # neither 5 nor 0.2: somebody's own doing
+        plan = plan_undo(config, ledger)
+    assert plan.batches == ()
+    assert [(write.record_id, write.state) for write in plan.refused] == [("1", "conflict")]
+
+
 def test_a_record_that_the_crm_refused_has_nothing_to_undo_while_the_rest_of_its_batch_has(crm_folder: Path) -> None:
     check = "CREATE TABLE deals (deal_id INTEGER PRIMARY KEY, name TEXT, score REAL, grade TEXT, why TEXT, {})"
     make_crm(crm_folder, [], check.format("CHECK (deal_id <> 2 OR score > 70)"))
