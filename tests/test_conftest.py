@@ -36,16 +36,35 @@ def test_a_text_table_has_nulls_comments_and_moments():
     assert rows["amount"].to_pylist() == [None, "3"]
 
 
-def test_the_longest_files_come_first_and_the_laws_run_untraced():
-    marked = []
+def test_the_longest_files_come_first():
     names = ("test_ages", "test_explain", "test_laws", "test_zones", "test_spark")
-    items = [SimpleNamespace(path=Path(f"{name}.py"), add_marker=marked.append) for name in names]
+    items = [SimpleNamespace(path=Path(f"{name}.py")) for name in names]
     conftest.pytest_collection_modifyitems(items)
     assert [item.path.stem for item in items] == ["test_spark", "test_laws", "test_explain", "test_ages", "test_zones"]
-    assert marked == ["no_cover"]  # test_laws
+
+
+@pytest.mark.parametrize(
+    ("name", "is_traced", "expected"),
+    [
+        ("test_laws", True, ["pause", "run", "resume"]),
+        ("test_ages", True, ["run"]),
+        ("test_laws", False, ["run"]),  # without --cov there is nothing to pause
+    ],
+)
+def test_a_long_file_runs_untraced_with_its_fixtures(name, is_traced, expected):
+    happened = []
+    steps = {step: lambda step=step: happened.append(step) for step in ("pause", "resume")}
+    plugins = {"_cov": SimpleNamespace(cov_controller=SimpleNamespace(**steps))} if is_traced else {}
+    config = SimpleNamespace(pluginmanager=SimpleNamespace(getplugin=plugins.get))
+    hook = conftest.pytest_runtest_protocol(SimpleNamespace(path=Path(f"{name}.py"), config=config))
+    next(hook)
+    happened.append("run")
+    with pytest.raises(StopIteration, match=r"^$"):
+        next(hook)
+    assert happened == expected
 
 
 def test_every_file_that_is_said_to_be_long_is_there():
-    names = [name for name, _ in conftest.LONGEST]
-    assert len(set(names)) == len(names)
-    assert [name for name in names if not (Path(__file__).parent / f"{name}.py").is_file()] == []
+    assert len(set(conftest.LONGEST)) == len(conftest.LONGEST)
+    missing = [name for name in conftest.LONGEST if not (Path(__file__).parent / f"{name}.py").is_file()]
+    assert missing == []
