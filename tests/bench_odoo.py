@@ -73,7 +73,7 @@ class Watched:
     def call(self, model: str, method: str, **arguments: Any) -> Any:
         begun = time.perf_counter()
         answer = self._client.call(model, method, **arguments)
-        if method == "run":
+        if method == "run" and arguments["context"]["rows"]:
             self.waits.append(time.perf_counter() - begun)
         return answer
 

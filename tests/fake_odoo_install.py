@@ -16,7 +16,7 @@ _TEXT, _LINK, _LINKS, _FLAG, _NUMBER = (
 )
 MODELS: Mapping[str, Mapping[str, dict[str, Any]]] = {
     "res.lang": {"code": _TEXT, "active": _FLAG},
-    "res.users": {"login": _TEXT, "share": _FLAG, "active": _FLAG, "group_ids": _LINKS},
+    "res.users": {"login": _TEXT, "share": _FLAG, "active": _FLAG, "group_ids": _LINKS, "all_group_ids": _LINKS},
     "res.groups": {"name": _TEXT, "comment": _TEXT, "implied_ids": _LINKS},
     "ir.model": {"name": _TEXT, "model": _TEXT, "order": _TEXT, "field_id": {"type": "one2many"}},
     "ir.model.fields": {

@@ -115,6 +115,13 @@ def _has_access(call: Call) -> bool:
     return call.take("operation") not in call.model.forbidden.get(call.user, ())
 
 
+def _is_kept(name: str, described: Mapping[str, Any]) -> bool:
+    """Whether the action writes a field: a plain one of ours, kept in the very record."""
+    elsewhere = ("readonly", "related", "depends", "company_dependent", "translate")
+    is_plain = described.get("type") in ("char", "text", "selection", "float", "integer", "boolean", "datetime", "date")
+    return name.startswith("x_") and is_plain and not any(map(described.get, elsewhere))
+
+
 def run_write(call: Call) -> dict[str, Any]:
     """What the code of our action does, whole or not at all."""
     [number] = call.ids
@@ -124,7 +131,7 @@ def run_write(call: Call) -> dict[str, Any]:
     own = Call(call.models[action["model_name"]], call.user, {})
     names, rows = call.context["fields"], call.context["rows"]
     for name in names:
-        if name not in own.model.fields:
+        if not _is_kept(name, own.model.fields.get(name, {})):
             raise OdooError(422, "odoo.exceptions.UserError", f"Invalid field '{name}' on '{own.model.name}'")
     own.check("write")
     found = {row["id"]: [row[name] for name in names] for row in own.read([row[0] for row in rows], names)}
@@ -138,6 +145,13 @@ def run_write(call: Call) -> dict[str, Any]:
         own.model.records, own.model.written = before
         raise refuse_value(f"{ValueError(str(error))!r} while evaluating\n'names, rows = ...'") from None
     written = [number for number, expected, _ in there if found[number] == expected]
+    sent = {number: values for number, _, values in there}
+    for row in own.read(written, names):
+        for name, value in zip(names, sent[row["id"]], strict=True):
+            if row[name] != value:
+                own.model.records, own.model.written = before
+                message = f"Odoo does not keep what is sent for '{name}' of record {row['id']}"
+                raise OdooError(422, "odoo.exceptions.UserError", message)
     return {
         "left": [[number, found[number]] for number in found if number not in written],
         "written": [[row["id"], [row[name] for name in names]] for row in own.read(written, names)],

@@ -17,6 +17,7 @@ from pipeline.adapters.odoo_client import OdooClient, OdooRefusal
 from pipeline.adapters.odoo_follow_ups import OdooFollowUps
 from pipeline.adapters.odoo_history import OdooHistory
 from pipeline.adapters.odoo_install import OdooInstaller
+from pipeline.adapters.odoo_own import ACTIONS
 from pipeline.adapters.odoo_target import OdooTarget
 from pipeline.adapters.target import FollowUp, HistoryRow, TargetTable, WriteBatch
 from pipeline.errors import ConfigError
@@ -141,10 +142,12 @@ def test_a_salesman_reads_the_scores_of_his_own_leads(odoo: RealOdoo, nightly: O
         assert [row["x_entity_id"] for row in rows] == [own]
         with pytest.raises(OdooRefusal, match="not allowed"):
             client.call("x_lead_score", "unlink", ids=[row["id"] for row in rows])
-        with pytest.raises(ConfigError, match=r"the action .* for 'crm\.lead': .* not allowed"):
+        with pytest.raises(ConfigError, match=r"there is no action .* that the user of this key may run"):
             find_action(client, "crm.lead")  # the nightly job sees it, and nobody else
-        with pytest.raises(OdooRefusal, match="not allowed"):
-            run_action(client, find_action(nightly, "crm.lead"), ["x_grade"], [[own, [False], ["A"]]])
+        actions = [["module", "=", "leadsieve"], ["model", "=", ACTIONS]]
+        for made in odoo.admin.call("ir.model.data", "search_read", domain=actions, fields=["res_id"]):
+            with pytest.raises(OdooRefusal, match="not allowed"):
+                run_action(client, made["res_id"], ["x_grade"], [[own, [False], ["A"]]])
     odoo.revoke_key(key)
     odoo.remove_leads([own])
     assert history.remove_history("r3") == 1
@@ -207,6 +210,36 @@ def test_tasks_are_opened_once_and_taken_back_unless_a_person_was_faster(
     assert odoo.admin.call("mail.activity", "search", domain=[["res_id", "=", lead]], context=QUIET) == []
     assert odoo.admin.call("mail.mail", "search_count", domain=[]) == mails
     odoo.remove_leads([nobodys])
+
+
+def test_an_action_whose_code_fails_is_found_before_anything_is_written(
+    odoo: RealOdoo, installed: OdooInstaller, nightly: OdooClient
+):
+    action = find_action(nightly, "crm.lead")
+    odoo.admin.call(ACTIONS, "write", ids=[action], vals={"code": "gone(records)"})
+    with pytest.raises(ConfigError, match=r"does not work \(name 'gone' is not defined\)\. .* with `leadsieve crm"):
+        OdooTarget(nightly).describe(LEADS, ["x_grade"])
+    assert [found.piece.name for found in installed.install() if found.state == "changed"] == ["write_crm_lead"]
+    assert OdooTarget(nightly).describe(LEADS, ["x_grade"])
+
+
+def test_an_administrator_is_no_nightly_user_and_keeps_seeing_everything_in_its_group(
+    odoo: RealOdoo, installed: OdooInstaller
+):
+    with pytest.raises(ConfigError, match=r"user 'admin' is an administrator, who may do more than write scores"):
+        installed.find_user("admin")
+    rules = odoo.admin.call(
+        "ir.rule", "search_count", domain=[["name", "in", ["leadsieve.all_actions", "leadsieve.all_history"]]]
+    )
+    assert rules == 2
+    [admin] = odoo.admin.call("res.users", "search", domain=[["login", "=", "admin"]])
+    group = odoo.admin.call("ir.model.data", "check_object_reference", module="leadsieve", xml_id="nightly_job")[1]
+    before = odoo.admin.call(ACTIONS, "search_count", domain=[])
+    odoo.admin.call("res.users", "write", ids=[admin], vals={"group_ids": [[4, group]]})
+    try:
+        assert odoo.admin.call(ACTIONS, "search_count", domain=[]) == before
+    finally:
+        odoo.admin.call("res.users", "write", ids=[admin], vals={"group_ids": [[3, group]]})
 
 
 @pytest.mark.parametrize("model", ["crm.lead", "res.partner"])

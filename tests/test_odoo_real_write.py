@@ -291,6 +291,6 @@ def test_a_lead_of_another_company_is_refused_by_odoos_own_rules(nights: Nights)
     with nights.place.open() as target:
         ends = send(PatientTarget(target, Patience()), batch)
     assert [end.status for end in ends] == ["done", "rejected", "done"]
-    assert "is not allowed for this user" in str(ends[1].message)
+    assert "no 'write' access to Lead (crm.lead)" in str(ends[1].message)
     nights.odoo.execute("UPDATE crm_lead SET company_id = NULL WHERE id = %s", (int(foreign),))
     assert nights.read([first, foreign, last]) == {first: (0.5, "A", "x"), foreign: EMPTY, last: (0.5, "A", "x")}

@@ -7,10 +7,11 @@ from typing import Any
 
 import pytest
 from fake_odoo import FakeOdoo, Fault
-from odoo_place import LEADS, SCORED, Place, make_batch, name_ends
+from odoo_place import FIELDS, LEADS, SCORED, Place, make_batch, name_ends
 
-from pipeline.adapters.odoo_action import ACTIONS
-from pipeline.adapters.odoo_client import OdooClient
+from pipeline.adapters.odoo_action import find_action, run_action
+from pipeline.adapters.odoo_client import OdooClient, OdooRefusal
+from pipeline.adapters.odoo_own import ACTIONS
 from pipeline.adapters.odoo_target import OdooTarget
 from pipeline.adapters.patient import Patience, PatientTarget
 from pipeline.adapters.target import TargetField, TargetTable
@@ -111,9 +112,38 @@ def test_what_somebody_does_right_before_the_write_costs_only_that_record(place:
 
     with place.open(before_write=act) as target:
         results = target.write_batch(make_batch([first, gone, edited], [OLD] * 3, [NEW] * 3))
-        assert target.requests == 3  # fields, the action, and its run
+        assert target.requests == 4  # fields, the action, a try without records, and its run
     assert name_ends(results) == ["done", "missing", "conflict"]
     assert place.read([first, edited], *SCORED) == [NEW, (0.25, "mine", "old")]
+
+
+@pytest.mark.parametrize(
+    "name", ["probability", "name", "user_id", "x_no", *(name for name in FIELDS if "_trial_" in name)]
+)
+def test_the_action_itself_writes_nothing_but_plain_fields_of_ours(place: Place, name: str) -> None:
+    [lead] = place.add({})
+    before = place.read([lead], "name", *SCORED)
+    with closing(place.connect()) as client:
+        action = find_action(client, "crm.lead")
+        rows: list[list[Any]] = [[int(lead), ["another"], ["A"]]]
+        if name in (*SCORED, "x_trial_choice", "x_trial_points", "x_trial_at", "x_trial_day"):
+            left, written = run_action(client, action, [name], rows)
+            assert ([number for number, _ in left], written) == ([int(lead)], [])
+        else:
+            with pytest.raises(OdooRefusal, match=f"Invalid field '{name}' on 'crm.lead'"):
+                run_action(client, action, [name], rows)
+    assert place.read([lead], "name", *SCORED) == before
+
+
+def test_a_batch_of_which_odoo_keeps_something_else_is_not_written_at_all(place: Place) -> None:
+    first, second = place.add(SHOWN, SHOWN)
+    rows: list[list[Any]] = [[int(first), list(OLD), list(NEW)], [int(second), list(OLD), [0.5, "A" * 11, "cut"]]]
+    with closing(place.connect()) as client:
+        action = find_action(client, "crm.lead")
+        message = f"does not keep what is sent for 'x_trial_grade' of record {second}"
+        with pytest.raises(OdooRefusal, match=message):
+            run_action(client, action, SCORED, rows)
+    assert place.read([first, second], *SCORED) == [OLD, OLD]
 
 
 def test_an_odoo_without_the_action_is_refused_before_anything_is_written(
@@ -123,7 +153,8 @@ def test_an_odoo_without_the_action_is_refused_before_anything_is_written(
     fake_odoo.models[ACTIONS].records.clear()
     with fake_place.open() as target:
         with pytest.raises(
-            ConfigError, match=r"the action 'leadsieve: write scores .* for 'crm\.lead': it does not exist"
+            ConfigError,
+            match=r"there is no action .* for 'crm\.lead' that the user of this key may run",
         ):
             target.describe(LEADS, SCORED)
         with pytest.raises(ConfigError, match=r"An administrator makes it, .* with `leadsieve crm install"):
@@ -243,7 +274,7 @@ def test_a_batch_whose_answer_got_lost_is_sent_again_and_written_once(
     batch = make_batch(ids, [OLD] * 2, [NEW] * 2)
     counts = fake_odoo.models["crm.lead"].written
     counts.clear()
-    fake_odoo.fail(fault, "run")
+    fake_odoo.fail(fault, "run", after=1)  # its first run is a try without records
     with closing(fake_place.connect(read_s=0.2)) as client:
         target = OdooTarget(client)
         with pytest.raises(PassingCrmError, match=r"was not answered within|the connection failed or broke"):

@@ -3,21 +3,19 @@
 Odoo's own methods have no condition in a write, and check the rights of every record by itself, which takes
 more than half of a write's time. So `leadsieve crm install` makes an action whose code does for a batch what an
 `UPDATE ... WHERE` does in a database. The nightly user may run it, by its group. Its rights to the model, the
-records and the fields are asked for once a batch; then the fields of ours, and no others, are written as Odoo's
-superuser. So what an app forbids in a `write` of its own is not forbidden here: scores go to contacts that are
-colleagues, too.
+records and the fields are asked for once a batch; then plain fields of ours that are kept in these very records,
+and no others, are written as Odoo's superuser. So what an app forbids in a `write` of its own is not forbidden
+here: scores go to contacts that are colleagues, too.
 """
 
 from collections.abc import Sequence
 from typing import Any
 
 from pipeline.adapters.odoo_client import OdooClient, OdooRefusal
-from pipeline.adapters.odoo_own import QUIET, expecting_install
+from pipeline.adapters.odoo_own import ACTIONS, QUIET
 from pipeline.errors import ConfigError
 
 Rows = list[list[Any]]
-
-ACTIONS = "ir.actions.server"
 
 NAME = "leadsieve: write scores (1)"
 """Name of the action; its number changes with what it is sent or answers."""
@@ -28,9 +26,13 @@ CODE = """\
 names, rows = env.context["fields"], env.context["rows"]
 untracked = {"tracking_disable": True, "mail_notrack": True}  # no line in the chatter, and no work for one
 own = model.with_context({"lang": "en_US", "active_test": False, "prefetch_fields": False, **untracked})
-known = own.fields_get(names, ["readonly"])
+plain = ("char", "text", "selection", "float", "integer", "boolean", "datetime", "date")
+elsewhere = ("readonly", "related", "depends", "company_dependent", "translate")
+known = own.fields_get(names, ["type", "store", *elsewhere])
 for name in names:
-    if not name.startswith("x_") or name not in known or known[name]["readonly"]:
+    field = known.get(name, {})
+    is_kept = name.startswith("x_") and field.get("type") in plain and field.get("store")
+    if not is_kept or any(map(field.get, elsewhere)):
         raise UserError("Invalid field '%s' on '%s'" % (name, own._name))
 ids = [row[0] for row in rows]
 # Nobody else writes them until the end of this transaction; what was changed since it began makes Odoo begin anew.
@@ -53,27 +55,47 @@ for number, expected, values in rows:
         written.append(number)
     elif number in found:
         left.append([number, found[number]])
-kept = records.browse(written).read(names, load=None)
-action = {"left": left, "written": [[row["id"], show(row)] for row in kept]}
+wanted = {row[0]: row[2] for row in rows}
+kept = {row["id"]: show(row) for row in records.browse(written).read(names, load=None)}
+for number in written:
+    for name, sent, now in zip(names, wanted[number], kept[number]):
+        if sent != now:  # an automated rule or a module has another idea: nothing of the batch is written
+            raise UserError("Odoo does not keep what is sent for '%s' of record %s" % (name, number))
+action = {"left": left, "written": list(kept.items())}
 """
+
+_REMEDY = "An administrator puts it right with `leadsieve crm install`; the next job looks at what was written."
 
 
 def find_action(client: OdooClient, model: str) -> int:
-    """Return the id of the action that writes to a model.
+    """Return the id of the action that writes to a model, tried without any record.
 
     Raises
     ------
     ConfigError
-        If `crm install` has not made it, or this user may not run it.
+        If `crm install` has not made it, this user may not run it, or it does not work.
 
     """
-    what = f"{client.place}: the action '{NAME}' for '{model}'"
     domain = [("name", "=", NAME), ("model_name", "=", model)]
-    with expecting_install(what):
+    try:
         found = client.call(ACTIONS, "search", domain=domain, limit=1, context=QUIET)
-        if not found:
-            raise OdooRefusal("it does not exist, or this user may not run it", "right")
-    return int(found[0])
+    except OdooRefusal as refusal:
+        if refusal.kind != "right":
+            raise
+        found = []
+    if not found:
+        raise ConfigError(
+            f"{client.place}: there is no action '{NAME}' for '{model}' that the user of this key may run. An "
+            "administrator makes it, and puts that user into its group, with `leadsieve crm install --user LOGIN`."
+        )
+    action = int(found[0])
+    try:
+        run_action(client, action, [], [])
+    except OdooRefusal as refusal:
+        raise ConfigError(
+            f"{client.place}: the action '{NAME}' for '{model}' does not work ({refusal.said}). {_REMEDY}"
+        ) from None
+    return action
 
 
 def run_action(client: OdooClient, action: int, fields: Sequence[str], rows: Rows) -> tuple[Rows, Rows]:
@@ -104,7 +126,6 @@ def run_action(client: OdooClient, action: int, fields: Sequence[str], rows: Row
     answer = client.call(ACTIONS, "run", ids=[action], context={"fields": list(fields), "rows": rows})
     if not isinstance(answer, dict) or set(answer) != {"left", "written"}:
         raise ConfigError(
-            f"{client.place}: the action '{NAME}' answers otherwise than it should, so somebody changed it. An "
-            "administrator puts it right with `leadsieve crm install`; the next job looks at what was written."
+            f"{client.place}: the action '{NAME}' answers otherwise than it should, so somebody changed it. {_REMEDY}"
         )
     return answer["left"], answer["written"]

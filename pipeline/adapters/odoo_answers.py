@@ -58,12 +58,15 @@ class OdooRefusal(CrmError):  # noqa: N818  (not a fault: an answer)
     kind : "missing", "value", "right" or "model"
         missing: a record does not exist; value: a field or a value is not taken; right: the user may not do
         it; model: there is no such model or method.
+    said : str
+        What Odoo itself says of it.
 
     """
 
-    def __init__(self, message: str, kind: Kind) -> None:
+    def __init__(self, message: str, kind: Kind, said: str = "") -> None:
         super().__init__(message)
         self.kind = kind
+        self.said = said or message
 
 
 def read_answer(
@@ -151,6 +154,11 @@ def _describe_foreign(status: int, headers: Mapping[str, str], where: str) -> Ex
         return CrmError(f"{text}: the request is too large for a proxy. Set a smaller write_back.batch_rows.")
     if status >= 500:
         return PassingCrmError(f"{text}, so Odoo is not ready or broken; its log has the reason")
+    if status >= 400:
+        return ConfigError(
+            f"{text}, so Odoo is not at this address. Give the one at which Odoo itself answers, such as "
+            "https://crm.example, with no path but that of a proxy."
+        )
     return CrmError(
         f"{text}, so a proxy or another program answers there. Check the address, and run again once Odoo answers."
     )
@@ -169,12 +177,26 @@ def _describe_error(status: int, answer: Mapping[str, Any], where: str, sent: Ma
     if name.startswith(_PASSING) or status == 409:
         return PassingCrmError(f"{where}: Odoo could not do it at this moment ({name.rpartition('.')[2]})")
     if status == 403:
-        return OdooRefusal(f"{where} is not allowed for this user: {said}", "right")
+        said = clean_message(_find_right(str(answer.get("message"))), sent)
+        return OdooRefusal(f"{where} is not allowed for this user: {said}", "right", said)
     if status == 404:
-        return OdooRefusal(f"{where}: {said}", "missing" if name.endswith("MissingError") else "model")
+        return OdooRefusal(f"{where}: {said}", "missing" if name.endswith("MissingError") else "model", said)
     if status in (422, 500):
-        return OdooRefusal(f"{where} was refused: {said}", "value")
+        return OdooRefusal(f"{where} was refused: {said}", "value", said)
     return CrmError(f"{where} was answered with {status}: {said}.")
+
+
+def _find_right(message: str) -> str:
+    r"""Return what a refusal says of the right: Odoo begins one by a record rule with a joke.
+
+    Examples
+    --------
+    >>> _find_right("Uh-oh!\n\nSorry, Ann (id=6) doesn't have 'write' access to:\n- Lead (crm.lead)\n\nIf you ...")
+    "a record rule gives Ann (id=6) no 'write' access to Lead (crm.lead)"
+
+    """
+    ruled = re.search(r"^Sorry, (.+) doesn't have ('\w+') access to:\n- (.+)$", message, re.MULTILINE)
+    return f"a record rule gives {ruled[1]} no {ruled[2]} access to {ruled[3]}" if ruled else message
 
 
 def clean_message(message: Any, sent: Mapping[str, Any]) -> str:
@@ -190,7 +212,8 @@ def clean_message(message: Any, sent: Mapping[str, Any]) -> str:
     """
     lines = _unwrap(str(message or "it gives no reason")).strip().splitlines()
     text = lines[0][:1000] if lines else ""
-    records = (sent.get("vals"), sent.get("vals_list"), (sent.get("context") or {}).get("rows"))
+    rows = [values for _, *values in (sent.get("context") or {}).get("rows", ())]
+    records = (sent.get("vals"), sent.get("vals_list"), rows)
     shown = {str(value) for record in records for value in _find_values(record)}
     values = shown | {repr(value)[1:-1] for value in shown}
     for value in sorted((value for value in values if len(value) > 1 and value in text), key=len, reverse=True):

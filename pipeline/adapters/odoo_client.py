@@ -139,7 +139,9 @@ def _explain_network(error: HTTPError, where: str, timeout: urllib3.Timeout) -> 
     if isinstance(error, ReadTimeoutError):
         return PassingCrmError(f"{where} was not answered within {timeout.read_timeout:.0f} s")
     if isinstance(error, ConnectTimeoutError):
-        return PassingCrmError(f"{where}: the server cannot be reached ({type(error).__name__})")
+        return PassingCrmError(
+            f"{where}: the server cannot be reached ({type(error).__name__}). Check the address, and that Odoo runs"
+        )
     return PassingCrmError(f"{where}: the connection failed or broke ({type(error).__name__})")
 
 

@@ -12,7 +12,7 @@ from typing import Any, Literal
 from pipeline.adapters.odoo_client import OdooClient, OdooRefusal
 from pipeline.adapters.odoo_own import MODULE, QUIET, find_ids, read_where
 from pipeline.adapters.odoo_piece import Piece, agree, write_commands
-from pipeline.adapters.odoo_pieces import GROUP, HISTORY_LABELS, list_pieces
+from pipeline.adapters.odoo_pieces import ADMINISTRATORS, GROUP, HISTORY_LABELS, list_pieces
 from pipeline.adapters.odoo_unique import UNIQUE, forbid_doubles
 from pipeline.adapters.target import FieldKind
 from pipeline.config import Config
@@ -109,18 +109,23 @@ class OdooInstaller:
         return next(iter(find_ids(self._client, model, domain)), None)
 
     def find_user(self, login: str) -> int:
-        """Return the id of an internal user.
+        """Return the id of an internal user who is no administrator.
 
         Raises
         ------
         ConfigError
-            If there is none of that login.
+            If there is none of that login, or it may do too much.
 
         """
         user = self._find("res.users", [("login", "=", login), ("share", "=", False)])
         if user is None:
             known = [row["login"] for row in read_where(self._client, "res.users", [("share", "=", False)], ["login"])]
             raise ConfigError(f"{self._client.place} has no user '{login}'. {nearest(login, known, 'users')}")
+        if self._resolve_name(ADMINISTRATORS) in self._read("res.users", user, ["all_group_ids"])["all_group_ids"]:
+            raise ConfigError(
+                f"{self._client.place}: user '{login}' is an administrator, who may do more than write scores. Make a "
+                "user for the nightly job and give its login, and its key to the job."
+            )
         return user
 
     def _list_pieces(self) -> list[Piece]:

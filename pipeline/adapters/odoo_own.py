@@ -16,6 +16,9 @@ HISTORY = "x_lead_score"
 LINKS = {"crm.lead": "x_lead_id", "res.partner": "x_partner_id"}
 """Model to the field of a history row that leads to its record."""
 
+ACTIONS = "ir.actions.server"
+"""Model of the actions that run within Odoo."""
+
 TASK_KEY = "x_lead_score_key"
 """Field of activities by which we know ours."""
 

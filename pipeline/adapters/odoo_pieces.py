@@ -4,8 +4,8 @@ from collections.abc import Iterable, Iterator, Mapping
 from types import MappingProxyType
 from typing import Any
 
-from pipeline.adapters.odoo_action import ACTIONS, CODE, NAME
-from pipeline.adapters.odoo_own import HISTORY, LINKS, TASK_KEY, TASK_TYPE
+from pipeline.adapters.odoo_action import CODE, NAME
+from pipeline.adapters.odoo_own import ACTIONS, HISTORY, LINKS, TASK_KEY, TASK_TYPE
 from pipeline.adapters.odoo_piece import Piece, make_access, make_field, make_rule
 from pipeline.adapters.odoo_unique import make_history_unique, make_tasks_unique
 from pipeline.adapters.odoo_views import Shown, list_history_views, list_views
@@ -16,6 +16,10 @@ from pipeline.field_values import SCORE_VALUES, check_write_back
 
 GROUP = "nightly_job"
 """External id of the group of the nightly user."""
+
+ADMINISTRATORS = "base.group_system"
+EVERYTHING = "[(1, '=', 1)]"
+"""Domain of all records: a rule of this kind lets administrators see them, whatever groups they are in."""
 
 _SALESMAN = "@{sales_team.group_sale_salesman}"
 _ALL_LEADS = "@{sales_team.group_sale_salesman_all_leads}"
@@ -109,6 +113,7 @@ def _list_read_rights(models: frozenset[str]) -> Iterator[Piece]:
     yield make_rule(
         "only_sales_history", "mail.tracking.value", [f"@{{{GROUP}}}"], f"[('field_id.model', 'in', {tracked})]"
     )
+    yield make_rule("all_history", "mail.tracking.value", [f"@{{{ADMINISTRATORS}}}"], EVERYTHING)
     for model in sorted({"account.move", "account.move.line"} & models):
         name = model.replace(".", "_")
         yield make_access(f"read_{name}", model, f"@{{{GROUP}}}", "r")
@@ -148,6 +153,7 @@ def _list_writing(models: Iterable[str]) -> Iterator[Piece]:
         yield Piece(name, ACTIONS, title, values, ("name", "model_id"), kept=("name", "code", "group_ids"))
     yield make_access("read_actions", ACTIONS, f"@{{{GROUP}}}", "r")
     yield make_rule("only_own_actions", ACTIONS, [f"@{{{GROUP}}}"], f"[('group_ids', 'in', [@{{{GROUP}}}])]")
+    yield make_rule("all_actions", ACTIONS, [f"@{{{ADMINISTRATORS}}}"], EVERYTHING)
 
 
 def _make_history() -> Piece:
@@ -204,13 +210,13 @@ def _list_history_rights() -> Iterator[Piece]:
     """The nightly job adds and removes rows; salesmen read those of the leads that they may read."""
     yield make_access("write_history", HISTORY, f"@{{{GROUP}}}", "rcu")
     yield make_access("read_history", HISTORY, _SALESMAN, "r")
-    yield make_access("clear_history", HISTORY, "@{base.group_system}", "ru")
+    yield make_access("clear_history", HISTORY, f"@{{{ADMINISTRATORS}}}", "ru")
     own = (
         "['|', '|', ('x_partner_id', '!=', False), ('x_lead_id.user_id', '=', user.id), "
         "'&', ('x_lead_id', '!=', False), ('x_lead_id.user_id', '=', False)]"
     )
     yield make_rule("history_of_own_leads", HISTORY, [_SALESMAN], own)
-    yield make_rule("history_of_all_leads", HISTORY, [_ALL_LEADS], "[(1, '=', 1)]")
+    yield make_rule("history_of_all_leads", HISTORY, [_ALL_LEADS], EVERYTHING)
     company = " ".join(
         f"'|', ('{name}', '=', False), ('{name}.company_id', 'in', company_ids + [False])," for name in LINKS.values()
     )

@@ -103,7 +103,7 @@ class OdooTarget:
                 made.settle(*run_action(self._client, self._find_action(batch.table.name), batch.fields, rows))
             except OdooRefusal as refusal:
                 self._check_deployment(batch.table, batch.fields, refusal)
-                made.reject(str(refusal))
+                made.reject(f"Odoo refuses it: {refusal.said}")
         return made.list_results()
 
     def _find_action(self, model: str) -> int:

@@ -5,11 +5,9 @@ sends the same again. With the index one of the two is refused, whichever comes 
 """
 
 from pipeline.adapters.odoo_client import OdooClient, OdooRefusal
-from pipeline.adapters.odoo_own import HISTORY, QUIET, TASK_KEY
+from pipeline.adapters.odoo_own import ACTIONS, HISTORY, QUIET, TASK_KEY
 from pipeline.adapters.odoo_piece import Piece
 from pipeline.errors import ConfigError
-
-ACTIONS = "ir.actions.server"
 
 UNIQUE = ("history_unique", "tasks_unique")
 """External ids of the actions."""
@@ -56,8 +54,14 @@ def make_tasks_unique() -> Piece:
 
 
 def _make_piece(name: str, model: str, label: str, title: str, code: str) -> Piece:
-    values = {"name": label, "model_id": f"@{{model:{model}}}", "state": "code", "code": code}
-    return Piece(name, ACTIONS, title, values, kept=("code",))
+    values = {
+        "name": label,
+        "model_id": f"@{{model:{model}}}",
+        "state": "code",
+        "code": code,
+        "group_ids": ["@{base.group_system}"],  # an action without a group may be run by anybody
+    }
+    return Piece(name, ACTIONS, title, values, kept=("code", "group_ids"))
 
 
 def forbid_doubles(client: OdooClient, action: int) -> None:
