@@ -91,7 +91,8 @@ def _check_tables(tables: CrmTables, target: Target) -> None:
     for table in {target.table, target.outcome[0]}:
         if table not in tables.tables:
             raise DataError(
-                f"Target '{target.name}' needs table '{table}', which is not mapped. Add it to `tables` in the config."
+                f"Target '{target.name}' needs table '{table}', which is not mapped, or has no rows. Add it to "
+                "`tables` in the config, or take the target out of it."
             )
     table, column = target.outcome
     if column not in tables.tables[table].columns:

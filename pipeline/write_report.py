@@ -100,8 +100,8 @@ class WriteReport:
             first = f" ('{lost.table_name}.{lost.field}' of record '{lost.record_id}': {lost.error})" if lost else ""
             raise CrmError(
                 f"The CRM refused {rejected:,} values{first} and has yet to take {outstanding:,} of run "
-                f"'{self.run_id}'. `leadsieve writeback status --run {self.run_id}` lists them; correct the fields "
-                "and run again."
+                f"'{self.run_id}'. `leadsieve writeback status --run {self.run_id}` lists them with the "
+                "reasons; put right what refuses them (a field, a rule of the CRM) and run again."
             )
         if self.own is not None:
             self.own.check()
@@ -136,14 +136,15 @@ def make_table_report(plan: TablePlan, sent: Sequence[Sent], checked: ReadBack) 
         records[one.batch.action] += ends["done"]
         waiting -= (len(one.results) - ends["waiting"]) * width
     late = {write.record_id for write in checked.conflicts}
+    lost = Counter(one for one, _ in {(write.action, write.record_id) for write in checked.rejected})
     refused = {write.record_id for write in plan.conflicts}
     odd = [result for one in sent if not one.is_done for result in one.results]
     refused |= {result.record_id for result in odd if result.status == "conflict"}
     return TableReport(
         plan.table.name,
-        updated=records["update"],
-        added=records["insert"],
-        removed=records["delete"],
+        updated=records["update"] - lost["update"],
+        added=records["insert"] - lost["insert"],
+        removed=records["delete"] - lost["delete"],
         fields=values["done"] - len(checked.rejected),
         unchanged=plan.unchanged,
         skipped=plan.skipped,

@@ -76,7 +76,8 @@ def read_view(
     interrupted = [write for write in ledger.writes.interrupted(table.name) if write.field in fields]
     before = list(dict.fromkeys(write.record_id for write in interrupted))
     known_before = align(target.read_fields(table, before, fields), before, fields) if before else None
-    resolved = tuple(_resolve(write, _record(known_before, write)) for write in interrupted)
+    places = {record_id: at for at, record_id in enumerate(before)}
+    resolved = tuple(_resolve(write, _record(known_before, places[write.record_id])) for write in interrupted)
     current = _read_current(target, table, fields, ids, count, size)
     last = ledger.writes.last_values(table.name, fields, current.ids)
     ended: dict[str, list[Write]] = {name: [] for name in fields}
@@ -122,11 +123,10 @@ def count_changes(wanted: Mapping[str, Column], part: Current, start: int) -> in
     return sum(any(olds[at] != news[at] for olds, news in columns) for at in np.flatnonzero(part.there))
 
 
-def _record(found: Current | None, write: Write) -> Mapping[str, Value] | None:
-    """What the record of a write has now, None if it is gone."""
+def _record(found: Current | None, at: int) -> Mapping[str, Value] | None:
+    """What the record at a place has now, None if it is gone."""
     if found is None:
         return None
-    at = found.ids.index(write.record_id)
     return {name: column[at] for name, column in found.columns.items()} if found.there[at] else None
 
 

@@ -103,6 +103,11 @@ class OwnTable:
                 if may_pass(error) or error.connection_invalidated:
                     raise PassingCrmError(f"{said}. Nothing is lost; run the same command again.") from None
                 raise
+            except ConnectionError as error:  # which pg8000 lets through where it reads
+                raise PassingCrmError(
+                    f"{describe_place(self.engine.url)} failed while {doing}: {error}. Nothing is lost; run the same "
+                    "command again."
+                ) from None
 
     def _check(self, catalogue: Inspector, table: Table) -> Table:
         """Check that a table of the database has our columns."""

@@ -139,11 +139,13 @@ class SqlTarget:
                     raise self._explain_right(doing, error) from None
                 if not (may_pass(error) or error.connection_invalidated):
                     raise
-                place, said = describe_place(self._engine.url), describe_error(error, self._engine.url)
-                raise PassingCrmError(
-                    f"{place} failed while {doing}: {said}. Nothing is lost; run the same command again once the "
-                    "database answers."
-                ) from None
+                said = describe_error(error, self._engine.url)
+            except ConnectionError as error:  # which pg8000 lets through where it reads
+                said = str(error)
+            raise PassingCrmError(
+                f"{describe_place(self._engine.url)} failed while {doing}: {said}. Nothing is lost; run the same "
+                "command again once the database answers."
+            )
 
     def _explain_right(self, doing: str, error: DBAPIError) -> ConfigError:
         """Say what the account of the write-back lacks."""

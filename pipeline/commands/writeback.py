@@ -208,7 +208,7 @@ def _show_report(report: "WriteReport", as_json: bool) -> None:
         say(sentence)
     if report.records:
         answer.print(f"{report.records:,} rows written in {report.seconds:.1f} s (run {report.run_id}).")
-    elif not report.waiting:
+    elif not (report.waiting or report.problems):
         answer.print(f"0 rows written: the CRM has everything that run {report.run_id} can write.")
 
 
