@@ -2,6 +2,8 @@
 
 export MLFLOW_DISABLE_TELEMETRY := true
 export DO_NOT_TRACK := 1
+# Compiled modules are kept, whatever the caller's shell says: commands and tests start many processes.
+export PYTHONDONTWRITEBYTECODE :=
 
 BIN := .venv/bin
 READY := .venv/.ready

@@ -37,6 +37,8 @@ law = settings(
     derandomize=not SEARCHES,
     suppress_health_check=[HealthCheck.too_slow, HealthCheck.data_too_large, HealthCheck.large_base_example],
 )
+crowd_law = settings(parent=law, max_examples=EXAMPLES if SEARCHES else 1)
+"""For laws that draw nothing but a crowd: its forty worlds for each target are sample enough."""
 label_law = settings(parent=law, max_examples=max(4, EXAMPLES))
 """Labels take less time than features."""
 CONVERSION = Target("conversion", "conversion", 10, settle_days=0)

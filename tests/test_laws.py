@@ -22,13 +22,13 @@ from laws import (
     WORLDS,
     Crowd,
     at_moment,
+    crowd_law,
     crowds,
     extracted,
     features,
     in_training,
     indexed,
     label_law,
-    law,
     possible,
     same,
 )
@@ -61,7 +61,7 @@ by_target = pytest.mark.parametrize("target", TARGETS, ids=lambda target: target
 
 
 @by_target
-@law
+@crowd_law
 @given(st.data())
 def test_features_of_a_snapshot_are_what_an_extract_taken_at_that_moment_gives(target: Target, data: Any) -> None:
     crowd = data.draw(crowds[target.kind])
@@ -75,7 +75,7 @@ def test_features_of_a_snapshot_are_what_an_extract_taken_at_that_moment_gives(t
 
 
 @by_target
-@law
+@crowd_law
 @given(st.data())
 def test_whatever_becomes_known_at_or_after_as_of_changes_nothing(target: Target, data: Any) -> None:
     crowd = data.draw(crowds[target.kind])
@@ -123,7 +123,7 @@ def _other_future(name: str, row: dict[str, Any], crowd: Crowd, luck: Random) ->
 
 
 @by_target
-@law
+@crowd_law
 @given(st.data())
 def test_a_snapshot_alone_gives_what_it_gives_in_a_training_spine(target: Target, data: Any) -> None:
     """On one date, and with no more than one entity of each world."""
@@ -142,7 +142,7 @@ def test_a_snapshot_alone_gives_what_it_gives_in_a_training_spine(target: Target
 
 
 @by_target
-@law
+@crowd_law
 @given(st.data())
 def test_the_order_of_rows_in_the_source_does_not_matter(target: Target, data: Any) -> None:
     crowd = data.draw(crowds[target.kind])
@@ -155,7 +155,7 @@ def test_the_order_of_rows_in_the_source_does_not_matter(target: Target, data: A
 
 
 @by_target
-@law
+@crowd_law
 @given(st.data())
 def test_rows_of_other_entities_matter_to_pooled_and_family_groups_only(target: Target, data: Any) -> None:
     crowd = data.draw(crowds[target.kind])
@@ -186,7 +186,7 @@ def of_first_customers(world: World) -> World:
 
 
 @by_target
-@law
+@crowd_law
 @given(st.data())
 def test_a_wider_window_never_counts_less_and_none_counts_more_than_ever(target: Target, data: Any) -> None:
     built = in_training(data.draw(crowds[target.kind]), target)
@@ -205,7 +205,7 @@ def test_a_wider_window_never_counts_less_and_none_counts_more_than_ever(target:
 
 
 @by_target
-@law
+@crowd_law
 @given(st.data())
 def test_a_later_as_of_never_un_knows(target: Target, data: Any) -> None:
     frame = indexed(in_training(data.draw(crowds[target.kind]), target)).sort_index()
