@@ -45,6 +45,13 @@ def test_an_error_that_passes_is_tried_again_after_waits_that_double() -> None:
     assert [1 <= clock.waits[0] <= 2, 2 <= clock.waits[1] <= 3, 4 <= clock.waits[2] <= 5] == [True] * 3
 
 
+def test_every_wait_is_told_with_its_reason(caplog: pytest.LogCaptureFixture) -> None:
+    make_patience(Clock()).call(failing([PassingCrmError("503."), PassingCrmError("429", wait_s=17)]))
+    first, second = (record.getMessage() for record in caplog.records)
+    assert first.startswith("503. Tried 1 of 8 times, again in ")
+    assert second == "429. Tried 2 of 8 times, again in 17 s."
+
+
 @pytest.mark.parametrize("error", [CrmError("a bad value"), ConfigError("no such field"), ValueError("a defect")])
 def test_what_does_not_pass_is_never_tried_again(error: Exception) -> None:
     clock = Clock()

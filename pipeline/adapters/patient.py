@@ -4,6 +4,7 @@ This is the one place where something is tried again. Adapters raise `PassingCrm
 everything else, bad input above all, goes through at once.
 """
 
+import logging
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -30,6 +31,8 @@ from pipeline.errors import ConfigError, PassingCrmError
 
 Result = TypeVar("Result")
 Count = Callable[[], int]
+
+_log = logging.getLogger(__name__)
 
 TRIES = 8
 ALL_WAITS_S = 300.0
@@ -113,6 +116,7 @@ class Patience:
             wait=_find_wait,
             stop=_is_given_up,
             sleep=self.wait,
+            before_sleep=_tell,
             reraise=True,
         )
         return retrying(lambda: self._call_once(next(actions), expected, count))
@@ -147,6 +151,12 @@ def _find_wait(state: RetryCallState) -> float:
     error = state.outcome.exception() if state.outcome else None
     asked = error.wait_s if isinstance(error, PassingCrmError) else None
     return max(_backoff(state), asked or 0.0)
+
+
+def _tell(state: RetryCallState) -> None:
+    """Say why nothing happens for a while."""
+    error = str(state.outcome.exception() if state.outcome else "").rstrip(".")
+    _log.warning("%s. Tried %d of %d times, again in %.0f s.", error, state.attempt_number, TRIES, state.upcoming_sleep)
 
 
 def _is_given_up(state: RetryCallState) -> bool:
