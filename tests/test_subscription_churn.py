@@ -221,7 +221,7 @@ def test_cohorts_of_subscribers_ripen_by_their_ends(tables: CrmTables) -> None:
     [
         (
             "table",
-            r"^Target 'lapse' needs table 'subscriptions', which is not mapped\. Add it to `tables` in the config",
+            r"^Target 'lapse' needs table 'subscriptions', which is not mapped, or has no rows\. Add it to ",
         ),
         ("column", r"^Target 'lapse' needs column 'ended_at' of table 'subscriptions', which is not mapped\. Add it"),
     ],
